@@ -1,0 +1,5 @@
+//! Klamm: an Apache Kafka-compatible message broker. One core is one broker node.
+
+pub mod base;
+pub mod runtime;
+pub mod wire;

@@ -1,0 +1,3 @@
+//! Entry point: which of the programs in this binary is asked for.
+
+fn main() {}

@@ -1,0 +1,91 @@
+//! Files, behind the narrow interface that all storage code runs on.
+//!
+//! Every call blocks, so it is made where blocking is allowed: before the first turn, on the
+//! committer, on the back. `sim::disk` is the other implementation: seeded, with faults.
+//!
+//! Contract of a write: until a sync of the file has returned, any part of it may or may not be
+//! there after a crash, in any order. After a failed write or sync the content is unknown.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+/// How a file is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Past the page cache where the file system can: addresses, positions and lengths of reads
+    /// and writes are multiples of [`crate::base::BLOCK_BYTES`]. Created when missing.
+    Direct,
+    /// Through the page cache, any position and length. Created when missing.
+    Buffered,
+    /// Through the page cache, reading only; must exist.
+    ReadOnly,
+}
+
+/// A file system as far as storage needs one. Errors are what the file system said.
+#[allow(clippy::missing_errors_doc, reason = "said once, above")]
+pub trait Disk: Send + Sync + 'static {
+    /// Opens a file.
+    fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn DiskFile>>;
+    /// Names in a directory, sorted; a directory that is not there has none.
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
+    /// Makes a directory and its parents.
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
+    /// Makes the names in a directory durable.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Renames a file or directory, replacing a file that has the new name.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file; one that is not there is no error.
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+    /// Removes a directory and all in it; one that is not there is no error.
+    fn remove_dir_all(&self, dir: &Path) -> io::Result<()>;
+}
+
+/// An open file. Errors are what the file system said.
+#[allow(clippy::missing_errors_doc, reason = "said once, above")]
+pub trait DiskFile: Send + Sync {
+    /// Size in bytes.
+    fn size(&self) -> io::Result<u64>;
+    /// Reads up to `buf.len()` bytes; fewer only at the end of the file.
+    fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize>;
+    /// Writes all of `buf`.
+    fn write_at(&self, buf: &[u8], at: u64) -> io::Result<()>;
+    /// Makes data and size durable (`fdatasync`).
+    fn sync(&self) -> io::Result<()>;
+    /// Cuts or extends (with zeros).
+    fn set_size(&self, size: u64) -> io::Result<()>;
+}
+
+/// A read that the back may run on its own ring instead of by [`DiskFile::read_at`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadSpec {
+    /// The file.
+    pub path: std::path::PathBuf,
+    /// First byte, a multiple of a block.
+    pub at: u64,
+    /// Bytes, a multiple of a block; the answer is shorter at the end of the file.
+    pub len: usize,
+}
+
+/// Work for the back: a plain value that blocks while it runs.
+pub trait BackJob: Send + Sized + 'static {
+    /// What comes back to the shard.
+    type Done: Send + 'static;
+    /// `Some` when the job is one direct read; the back then calls [`Self::finish_read`] with the
+    /// bytes, else [`Self::run`].
+    fn as_read(&self) -> Option<ReadSpec>;
+    /// Turns the bytes of [`Self::as_read`] into the result.
+    fn finish_read(self, read: io::Result<Bytes>) -> Self::Done;
+    /// Does the work.
+    fn run(self, disk: &dyn Disk) -> Self::Done;
+}
+
+/// Work for the committer: write and sync, one at a time, in the order given.
+pub trait CommitJob: Send + Sized + 'static {
+    /// What comes back to the shard.
+    type Done: Send + 'static;
+    /// Does the work.
+    fn run(self) -> Self::Done;
+}
