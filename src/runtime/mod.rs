@@ -1,6 +1,6 @@
 //! What waits: the front's ring, the committer, the back (glommio), the mailbox, files, the clock.
 //!
-//! Each is a thin driver behind a small interface that the simulator (`crate::sim`) implements too.
+//! Each is a thin driver behind a small interface that the simulator (`sim`) implements too.
 //! This is the only folder that names io-uring and glommio.
 
 pub mod disk;
