@@ -213,6 +213,13 @@ pub fn set_append_time(batch: &mut [u8], now_ms: i64) {
     set_crc(batch);
 }
 
+/// Takes back the claim that the broker set the time, and sets the CRC anew.
+pub fn clear_append_time(batch: &mut [u8]) {
+    let attributes = i16_at(batch, 21) & !TIMESTAMP_TYPE_BIT;
+    batch[21..23].copy_from_slice(&attributes.to_be_bytes());
+    set_crc(batch);
+}
+
 /// Computes the CRC and writes it.
 pub fn set_crc(batch: &mut [u8]) {
     let crc = crc(batch);
