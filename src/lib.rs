@@ -1,6 +1,8 @@
 //! Klamm: an Apache Kafka-compatible message broker. One core is one broker node.
 
+pub mod api;
 pub mod base;
 pub mod partition;
 pub mod runtime;
+pub mod shard;
 pub mod wire;

@@ -1,0 +1,75 @@
+//! The APIs that this broker has, with Kafka 4.3's versions: what ApiVersions advertises and what
+//! [`dispatch`](super::dispatch) serves come from this one table.
+
+use crate::api::{Outcome, decode};
+use crate::shard::{Call, Shard};
+
+/// Key of Produce.
+pub const PRODUCE: i16 = 0;
+/// Key of ApiVersions.
+pub const API_VERSIONS: i16 = 18;
+
+/// Where a request is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum On {
+    /// Where it arrives.
+    Here,
+    /// On the shard that holds the controller.
+    Controller,
+}
+
+/// One row.
+pub struct Api {
+    /// Numeric key.
+    pub key: i16,
+    /// Oldest version served.
+    pub min: i16,
+    /// Oldest version advertised: `min`, but for Produce, where librdkafka before 2.12 switches
+    /// compression off unless it sees 0.
+    pub advertised_min: i16,
+    /// Newest version.
+    pub max: i16,
+    /// First version with flexible encoding; above `max` when none has it.
+    pub flexible_from: i16,
+    /// Where it is served.
+    pub on: On,
+    /// Serves the body.
+    pub handler: fn(&mut Shard, &Call, &[u8]) -> Outcome,
+}
+
+macro_rules! apis {
+    ($($key:literal $module:ident::$request:ident $min:literal..=$max:literal flexible $flexible:tt $on:ident),* $(,)?) => {
+        /// All rows, by key.
+        pub const APIS: &[Api] = &[$(Api {
+            key: $key,
+            min: $min,
+            advertised_min: if $key == PRODUCE { 0 } else { $min },
+            max: $max,
+            flexible_from: apis!(@flexible $flexible),
+            on: On::$on,
+            handler: |shard, call, body| {
+                match decode::<crate::wire::messages::$request>(call, body) {
+                    Ok(request) => crate::api::$module::handle(shard, call, request),
+                    Err(e) => Outcome::Close(e),
+                }
+            },
+        }),*];
+    };
+    (@flexible never) => { i16::MAX };
+    (@flexible $from:literal) => { $from };
+}
+
+apis! {
+    18 api_versions::ApiVersionsRequest 0..=4 flexible 3 Here,
+}
+
+/// The row of a key.
+pub fn find(key: i16) -> Option<&'static Api> {
+    APIS.iter().find(|api| api.key == key)
+}
+
+/// Whether the request header of this version has tags. A version that is not served is taken for
+/// a flexible one, as Kafka takes an unknown version of ApiVersions.
+pub fn is_flexible(key: i16, version: i16) -> bool {
+    find(key).is_none_or(|api| version >= api.flexible_from)
+}
