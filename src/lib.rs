@@ -3,6 +3,7 @@
 pub mod api;
 pub mod base;
 pub mod config;
+pub mod image;
 pub mod partition;
 pub mod runtime;
 pub mod shard;

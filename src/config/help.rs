@@ -62,10 +62,10 @@ mod tests {
                   INT, default: "3", takes: -131072 to 22, dynamic
                   Level used when the broker compresses with zstd."#]]
         .assert_eq(&of("compression.zstd.level"));
-        expect![[r#"
+        expect![[r"
               node.count
                   INT, no default, takes: 1 to 1024
-                  Nodes that this server runs, one broker id and one port each. Fixed when the data directory is made; when unset, the cores that the process may use."#]]
+                  Nodes that this server runs, one broker id and one port each. Fixed when the data directory is made; when unset, the cores that the process may use."]]
         .assert_eq(&of("node.count"));
         expect![[r#"
               ssl.protocol
