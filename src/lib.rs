@@ -4,6 +4,7 @@ pub mod api;
 pub mod base;
 pub mod net;
 pub mod partition;
+pub mod purgatory;
 pub mod runtime;
 pub mod shard;
 pub mod wire;

@@ -6,6 +6,7 @@
 
 pub mod call;
 pub mod mail;
+pub mod sessions;
 
 use bytes::Bytes;
 
