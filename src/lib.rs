@@ -6,5 +6,7 @@ pub mod net;
 pub mod partition;
 pub mod purgatory;
 pub mod runtime;
+pub mod server;
 pub mod shard;
+pub mod storage;
 pub mod wire;

@@ -41,6 +41,7 @@ pub struct Connection {
     /// Requests without an answer that may leave, oldest first; the first has sequence
     /// `next - waiting.len()`.
     waiting: VecDeque<Waiting>,
+    throttled: bool,
 }
 
 #[derive(Debug)]
@@ -65,7 +66,7 @@ impl Connection {
     /// A new connection.
     pub fn new(peer: IpAddr, now: Moment) -> Self {
         let (out, waiting) = (Outgoing::default(), VecDeque::new());
-        Self { peer, active_at: now, out, next: 0, waiting }
+        Self { peer, active_at: now, out, next: 0, waiting, throttled: false }
     }
 
     /// Looks at the bytes received. The frame that it returns counts as taken: the caller consumes
@@ -83,7 +84,8 @@ impl Connection {
         };
         let Some(whole) = bytes.get(SIZE_BYTES..size) else { return Ok(Next::NeedBytes(size)) };
         let is_produce = whole.starts_with(&PRODUCE.to_be_bytes());
-        if !self.may_serve(is_produce) {
+        self.throttled = self.out.len() > OUT_BYTES_MAX;
+        if self.throttled || !self.may_serve(is_produce) {
             return Ok(Next::Busy);
         }
         let sequence = self.next;
@@ -92,12 +94,12 @@ impl Connection {
         Ok(Next::Serve(sequence, whole))
     }
 
-    /// N2, N3.
+    /// N2.
     fn may_serve(&self, is_produce: bool) -> bool {
         let pipelined = is_produce
             && self.waiting.len() < WAITING_MAX
             && self.waiting.back().is_none_or(|w| w.is_produce);
-        (self.waiting.is_empty() || pipelined) && self.out.len() <= OUT_BYTES_MAX
+        self.waiting.is_empty() || pipelined
     }
 
     /// The request was served.
@@ -126,6 +128,11 @@ impl Connection {
                 self.out.push(part);
             }
         }
+    }
+
+    /// Whether the next request was held back until the client has read (N3).
+    pub fn is_throttled(&self) -> bool {
+        self.throttled
     }
 
     /// Whether no request waits and nothing is on its way out.

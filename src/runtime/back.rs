@@ -338,16 +338,13 @@ mod tests {
         for round in 0..200 {
             assert!(back.run(Job::Sum(round)).is_ok());
             let mut waited = 0;
-            let sum = loop {
-                if let Some(result) = results.try_recv() {
-                    break result.unwrap();
-                } else {
-                    waited += 1;
-                    assert!(waited < 5_000, "job {round} never came back");
-                    thread::sleep(Duration::from_millis(1));
-                    back.nudge();
-                }
-            };
+            while results.is_empty() {
+                waited += 1;
+                assert!(waited < 5_000, "job {round} never came back");
+                thread::sleep(Duration::from_millis(1));
+                back.nudge();
+            }
+            let sum = results.try_recv().unwrap().unwrap();
             assert_eq!(sum, round * (round + 1) / 2);
         }
     }

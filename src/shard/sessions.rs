@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::base::{DetMap, LeaderEpoch, Moment, Offset, TopicId};
 
 /// A session that was not used for this long gives its slot to a new one.
-pub const EVICTABLE_AFTER: Duration = Duration::from_secs(120);
+pub const EVICTABLE_AFTER: Duration = Duration::from_mins(2);
 
 /// A partition as a fetch request names it: by topic name up to version 12, by id from 13.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -114,13 +114,14 @@ impl Session {
     pub fn told(&mut self, place: u64, high_watermark: Offset, log_start: Offset, had_data: bool) {
         let Some(wanted) = self.wanted.get_mut(&place) else { return };
         (wanted.told_high_watermark, wanted.told_log_start) = (high_watermark, log_start);
-        if had_data && self.wanted.len() > 1 {
-            if let Some(wanted) = self.wanted.remove(&place) {
-                let key = (wanted.topic.clone(), wanted.partition);
-                self.order.insert(key, self.next_order);
-                self.wanted.insert(self.next_order, wanted);
-                self.next_order += 1;
-            }
+        if !had_data || self.wanted.len() == 1 {
+            return;
+        }
+        if let Some(wanted) = self.wanted.remove(&place) {
+            let key = (wanted.topic.clone(), wanted.partition);
+            self.order.insert(key, self.next_order);
+            self.wanted.insert(self.next_order, wanted);
+            self.next_order += 1;
         }
     }
 
@@ -182,8 +183,7 @@ impl Sessions {
     /// [`SessionError`].
     pub fn advance(
         &mut self,
-        id: i32,
-        epoch: i32,
+        (id, epoch): (i32, i32),
         by_id: bool,
         wanted: impl IntoIterator<Item = Wanted>,
         forgotten: impl IntoIterator<Item = (TopicKey, i32)>,
@@ -215,6 +215,16 @@ impl Sessions {
     /// A session.
     pub fn find(&mut self, id: i32) -> Option<&mut Session> {
         self.open.get_mut(&id)
+    }
+
+    /// Takes a session out while the shard is read for it; [`Self::put_back`] follows.
+    pub fn take(&mut self, id: i32) -> Option<Session> {
+        self.open.remove(&id)
+    }
+
+    /// Puts a session back.
+    pub fn put_back(&mut self, id: i32, session: Session) {
+        self.open.insert(id, session);
     }
 
     fn fresh_id(&mut self) -> i32 {
@@ -256,15 +266,15 @@ mod tests {
     fn epochs_count_up_and_a_wrong_one_is_told() {
         let mut sessions = Sessions::new(10, 7);
         let id = sessions.open([wanted(0)], false, Moment(0)).unwrap();
-        let mut go = |epoch, by_id| sessions.advance(id, epoch, by_id, [], [], Moment(0));
+        let mut go = |epoch, by_id| sessions.advance((id, epoch), by_id, [], [], Moment(0));
         assert_eq!(go(1, false), Ok(true));
         assert_eq!(go(1, false), Err(SessionError::BadEpoch { asked: 1, expected: 2 }));
         assert_eq!(go(2, true), Err(SessionError::TopicIds));
         sessions.find(id).unwrap().epoch = i32::MAX;
-        assert_eq!(sessions.advance(id, i32::MAX, false, [], [], Moment(0)), Ok(true));
-        assert_eq!(sessions.advance(id, 1, false, [], [], Moment(0)), Ok(true));
+        assert_eq!(sessions.advance((id, i32::MAX), false, [], [], Moment(0)), Ok(true));
+        assert_eq!(sessions.advance((id, 1), false, [], [], Moment(0)), Ok(true));
         sessions.close(id);
-        let gone = sessions.advance(id, 2, false, [], [], Moment(0));
+        let gone = sessions.advance((id, 2), false, [], [], Moment(0));
         assert_eq!(gone, Err(SessionError::NotFound(id)));
     }
 
@@ -275,10 +285,10 @@ mod tests {
         sessions.find(id).unwrap().told(0, Offset(5), Offset(0), true);
         assert_eq!(order(&mut sessions, id), [1, 2, 0]);
         let forget = |p| (TopicKey::Name("t".into()), p);
-        let left = sessions.advance(id, 1, false, [wanted(3)], [forget(2)], Moment(0));
+        let left = sessions.advance((id, 1), false, [wanted(3)], [forget(2)], Moment(0));
         assert_eq!((left, order(&mut sessions, id)), (Ok(true), vec![1, 0, 3]));
         let all = [forget(0), forget(1), forget(3)];
-        assert_eq!(sessions.advance(id, 2, false, [], all, Moment(0)), Ok(false));
+        assert_eq!(sessions.advance((id, 2), false, [], all, Moment(0)), Ok(false));
         assert!(sessions.find(id).is_none());
     }
 
@@ -288,7 +298,7 @@ mod tests {
         let id = sessions.open([wanted(0)], false, Moment(0)).unwrap();
         sessions.find(id).unwrap().told(0, Offset(5), Offset(2), false);
         let moved = Wanted { offset: Offset(5), ..wanted(0) };
-        sessions.advance(id, 1, false, [moved], [], Moment(0)).unwrap();
+        sessions.advance((id, 1), false, [moved], [], Moment(0)).unwrap();
         let (_, kept) = sessions.find(id).unwrap().wanted().next().unwrap();
         assert_eq!((kept.offset, kept.told_high_watermark), (Offset(5), Offset(5)));
     }
