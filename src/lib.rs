@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod base;
+pub mod config;
 pub mod net;
 pub mod partition;
 pub mod purgatory;

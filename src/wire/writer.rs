@@ -58,7 +58,7 @@ impl Writer {
 
     /// Count of an array; `None` is null.
     pub fn array_len(&mut self, n: Option<usize>) {
-        self.len(n, bytes::BufMut::put_i32);
+        self.len(n, BufMut::put_i32);
     }
 
     /// Size of a blob whose bytes follow.
