@@ -35,4 +35,6 @@ pub enum Mail {
         /// The whole response.
         answer: Answer,
     },
+    /// Answer what is under way, then stop.
+    Stop,
 }
