@@ -5,4 +5,5 @@ pub mod base;
 pub mod partition;
 pub mod runtime;
 pub mod shard;
+pub mod storage;
 pub mod wire;
