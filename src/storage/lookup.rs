@@ -17,6 +17,9 @@ const STEP_BYTES: usize = 1 << 20;
 /// Most that the records of a batch may have when it is opened.
 const PLAIN_BYTES_MAX: usize = 128 << 20;
 
+/// A record found by time: offset, timestamp in ms, leader epoch of its batch.
+pub type Found = (Offset, i64, LeaderEpoch);
+
 /// The answer to a lookup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Find {
@@ -24,17 +27,6 @@ pub enum Find {
     Ready(Option<Found>),
     /// It is being read; `StoreEvent::Readable` comes.
     Pending,
-}
-
-/// A record found by time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Found {
-    /// Its offset.
-    pub offset: Offset,
-    /// Its timestamp, ms.
-    pub timestamp: i64,
-    /// Leader epoch of its batch.
-    pub leader_epoch: LeaderEpoch,
 }
 
 impl Store {
@@ -104,7 +96,8 @@ impl Store {
                 return Ok(Find::Pending);
             };
             let candidates = batches
-                .parts()
+                .parts
+                .iter()
                 .flat_map(|part| batch::iter(part))
                 .filter(|(header, _)| header.max_timestamp >= target_ms);
             for (header, batch) in candidates {
@@ -113,7 +106,7 @@ impl Store {
                     return Ok(Find::Ready(found));
                 }
             }
-            if batches.is_empty() {
+            if batches.bytes == 0 {
                 break;
             }
             at = batches.next;
@@ -136,5 +129,5 @@ fn record_in(header: &BatchHeader, batch: &[u8], start: Offset, target_ms: i64) 
         (offset >= start && timestamp >= target_ms).then_some((offset, timestamp))
     });
     let (offset, timestamp) = found?;
-    Some(Found { offset, timestamp, leader_epoch: header.leader_epoch })
+    Some((offset, timestamp, header.leader_epoch))
 }

@@ -34,8 +34,8 @@ pub enum Read {
 /// Whole batches as they lie, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batches {
-    first: Bytes,
-    rest: Vec<Bytes>,
+    /// The bytes, in pieces of whole batches.
+    pub parts: Vec<Bytes>,
     /// Bytes in all.
     pub bytes: usize,
     /// Offset at which to go on.
@@ -44,31 +44,14 @@ pub struct Batches {
 
 impl Batches {
     fn empty(next: Offset) -> Self {
-        Self { first: Bytes::new(), rest: Vec::new(), bytes: 0, next }
+        Self { parts: Vec::new(), bytes: 0, next }
     }
 
     fn push(&mut self, bytes: Bytes) {
-        self.bytes += bytes.len();
-        if self.first.is_empty() {
-            self.first = bytes;
-        } else if !bytes.is_empty() {
-            self.rest.push(bytes);
+        if !bytes.is_empty() {
+            self.bytes += bytes.len();
+            self.parts.push(bytes);
         }
-    }
-
-    /// The bytes, in pieces.
-    pub fn parts(&self) -> impl Iterator<Item = &Bytes> {
-        std::iter::once(&self.first).filter(|b| !b.is_empty()).chain(&self.rest)
-    }
-
-    /// The bytes, in pieces.
-    pub fn into_parts(self) -> impl Iterator<Item = Bytes> {
-        std::iter::once(self.first).filter(|b| !b.is_empty()).chain(self.rest)
-    }
-
-    /// Whether there is nothing.
-    pub fn is_empty(&self) -> bool {
-        self.bytes == 0
     }
 }
 

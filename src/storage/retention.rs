@@ -63,6 +63,7 @@ impl Store {
         }
         let start = log.segments[count].base.max(log.log_start);
         self.move_log_start(id, start);
+        self.metas_deadline = Moment::default();
     }
 
     /// Moves the log start to `to` (DeleteRecords); -1 in the request is the caller's to resolve.
@@ -70,7 +71,12 @@ impl Store {
     /// # Errors
     /// [`StorageError::OffsetOutOfRange`] above the log end, [`StorageError::Fenced`],
     /// [`StorageError::Deleted`].
-    pub fn delete_records(&mut self, id: LogId, to: Offset) -> Result<Offset, StorageError> {
+    pub fn delete_records(
+        &mut self,
+        id: LogId,
+        to: Offset,
+        now: Moment,
+    ) -> Result<Offset, StorageError> {
         let log = self.served(id)?;
         if to < Offset(0) || to > log.log_end {
             let (first, next) = (log.log_start, log.log_end);
@@ -79,6 +85,7 @@ impl Store {
         let start = log.log_start.max(to);
         if start > log.log_start {
             self.move_log_start(id, start);
+            self.metas_deadline = self.metas_deadline.min(now);
         }
         Ok(start)
     }
@@ -110,7 +117,6 @@ impl Store {
         self.windows.forget(id);
         let (tp, topic) = (log.tp, std::sync::Arc::clone(&log.topic));
         self.metas.push_back((tp, topic, Meta::LogStart(id, start, base, paths)));
-        self.metas_deadline = Moment::default();
     }
 }
 
