@@ -9,6 +9,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::base::BLOCK_BYTES;
 use crate::runtime::disk::{Access, Disk, DiskFile};
 
 /// The file system of the machine.
@@ -83,8 +84,13 @@ impl DiskFile for OpenFile {
         let mut filled = 0;
         while filled < buf.len() {
             match self.0.read_at(&mut buf[filled..], at + filled as u64) {
-                Ok(0) => break,
-                Ok(n) => filled += n,
+                Ok(n) => {
+                    filled += n;
+                    // The file ends inside a block; a direct read from there would be refused.
+                    if n == 0 || !n.is_multiple_of(BLOCK_BYTES) {
+                        break;
+                    }
+                }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(e),
             }
