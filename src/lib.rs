@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod base;
+pub mod coordinator;
 pub mod partition;
 pub mod runtime;
 pub mod shard;
