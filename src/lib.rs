@@ -3,7 +3,13 @@
 pub mod api;
 pub mod base;
 pub mod coordinator;
+pub mod config;
+pub mod image;
+pub mod net;
 pub mod partition;
+pub mod purgatory;
 pub mod runtime;
+pub mod server;
 pub mod shard;
+pub mod storage;
 pub mod wire;

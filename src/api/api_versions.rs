@@ -22,7 +22,7 @@ pub fn handle(_: &mut Shard, call: &Call, request: ApiVersionsRequest) -> Outcom
     let named = [&request.client_software_name, &request.client_software_version];
     if call.version >= NAMED_FROM && !named.iter().all(|name| is_software_name(name)) {
         return answer(
-            &call,
+            call,
             &msg!(ApiVersionsResponse { error_code: ErrorCode::INVALID_REQUEST.0 }),
         );
     }

@@ -9,6 +9,10 @@
 //! [`Slot`](crate::shard::Slot) in its [`Call`].
 
 pub mod api_versions;
+pub mod error;
+pub mod fetch;
+mod fetch_answer;
+pub mod produce;
 pub mod table;
 
 use std::net::IpAddr;

@@ -38,7 +38,7 @@ pub struct Api {
 }
 
 macro_rules! apis {
-    ($($key:literal $module:ident::$request:ident $min:literal..=$max:literal flexible $flexible:tt $on:ident),* $(,)?) => {
+    ($($key:literal $module:ident($body:ident) $min:literal..=$max:literal flexible $flexible:tt $on:ident),* $(,)?) => {
         /// All rows, by key.
         pub const APIS: &[Api] = &[$(Api {
             key: $key,
@@ -47,20 +47,25 @@ macro_rules! apis {
             max: $max,
             flexible_from: apis!(@flexible $flexible),
             on: On::$on,
-            handler: |shard, call, body| {
-                match decode::<crate::wire::messages::$request>(call, body) {
-                    Ok(request) => crate::api::$module::handle(shard, call, request),
-                    Err(e) => Outcome::Close(e),
-                }
-            },
+            handler: apis!(@handler $module $body),
         }),*];
     };
     (@flexible never) => { i16::MAX };
     (@flexible $from:literal) => { $from };
+    (@handler $module:ident bytes) => { crate::api::$module::handle };
+    (@handler $module:ident $request:ident) => {
+        |shard, call, body| match decode::<crate::wire::messages::$request>(call, body) {
+            Ok(request) => crate::api::$module::handle(shard, call, request),
+            Err(e) => Outcome::Close(e),
+        }
+    };
 }
 
+// Key, module, what its handler takes, versions, first flexible version, where it is served.
 apis! {
-    18 api_versions::ApiVersionsRequest 0..=4 flexible 3 Here,
+    0 produce(bytes) 3..=13 flexible 9 Here,
+    1 fetch(bytes) 4..=18 flexible 12 Here,
+    18 api_versions(ApiVersionsRequest) 0..=4 flexible 3 Here,
 }
 
 /// The row of a key.

@@ -104,6 +104,11 @@ impl Leader {
         self.epoch
     }
 
+    /// Local records below this are stored as safely as the topic asks.
+    pub fn local_end(&self) -> Offset {
+        self.log_end
+    }
+
     /// Consumers see the records below this offset.
     pub fn high_watermark(&self) -> Offset {
         self.high_watermark

@@ -4,16 +4,33 @@
 //! into [`Shard::outbox`] when a commit, a record or a deadline makes that possible. The node's
 //! turn (`server`) drains the outboxes. No clock, no I/O, no thread in here.
 
+pub mod append;
 pub mod call;
 pub mod mail;
+pub mod metadata;
+pub mod park;
+pub mod partition;
+pub mod sessions;
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::base::{Moment, NodeId, WallMs};
+use crate::config::ServerConfig;
+use crate::image::Image;
+use crate::partition::leader::Effect;
+use crate::purgatory::acks::Acks;
+use crate::runtime::network::ConnectionId;
+use crate::storage::Store;
 use crate::wire::frame::Answer;
 
 pub use call::{Call, Slot};
 pub use mail::{Mail, Post, ShardIndex};
+use metadata::Controller;
+use park::{Fetches, ParkedAck};
+use partition::Partitions;
+use sessions::Sessions;
 
 /// The shard that holds the controller and the metadata log.
 pub const CONTROLLER: ShardIndex = ShardIndex(0);
@@ -28,6 +45,24 @@ pub struct Shard {
     pub now: Moment,
     /// Wall-clock time of the current turn.
     pub wall: WallMs,
+    /// What the server was started with, as this node describes it.
+    pub config: Arc<ServerConfig>,
+    /// The metadata that this node goes by.
+    pub image: Arc<Image>,
+    /// On the controller's shard, the controller.
+    pub controller: Option<Controller>,
+    /// The logs.
+    pub store: Store,
+    /// The partitions that this node leads, and the way to them.
+    pub partitions: Partitions,
+    /// Incremental fetch sessions.
+    pub sessions: Sessions,
+    /// Fetches that found too little.
+    pub fetches: Fetches,
+    acks: Acks<Box<dyn ParkedAck>>,
+    effects: Vec<Effect>,
+    /// The journal failed: nothing can be promised any more, and the process must stop.
+    pub failed: bool,
     /// Answers to requests that were parked, for connections of this shard.
     pub outbox: Vec<(Slot, Answer)>,
     /// Mail for sibling shards.
@@ -35,9 +70,58 @@ pub struct Shard {
 }
 
 impl Shard {
+    /// A node over its store, without metadata yet.
+    pub fn new(index: ShardIndex, config: Arc<ServerConfig>, store: Store, random: u64) -> Self {
+        let sessions = Sessions::new(config.fetch_sessions_max, random);
+        Self {
+            index,
+            node: config.node_id,
+            config,
+            image: Arc::default(),
+            controller: None,
+            now: Moment(0),
+            wall: WallMs(0),
+            store,
+            partitions: Partitions::default(),
+            sessions,
+            fetches: Fetches::default(),
+            acks: Acks::default(),
+            effects: Vec::new(),
+            failed: false,
+            outbox: Vec::new(),
+            post: Vec::new(),
+        }
+    }
+
     /// Whether requests that change metadata run here.
     pub fn holds_controller(&self) -> bool {
         self.index == CONTROLLER
+    }
+
+    /// A turn begins.
+    pub fn begin_turn(&mut self, now: Moment, wall: WallMs) {
+        (self.now, self.wall) = (now, wall);
+    }
+
+    /// Does what is due.
+    pub fn on_time(&mut self) {
+        if self.acks.next_deadline() <= self.now {
+            let mut expired = Vec::new();
+            self.acks.expire(self.now, &mut expired);
+            for request in expired {
+                let (slot, answer) = request.finish();
+                self.send(slot, answer);
+            }
+        }
+        if self.store.next_deadline() <= self.now {
+            self.store.on_time(self.now, self.wall);
+        }
+    }
+
+    /// When [`Self::on_time`] or [`Self::answer_fetches`] has something to do.
+    pub fn next_deadline(&self) -> Moment {
+        let acks = self.acks.next_deadline();
+        acks.min(self.fetches.next_deadline()).min(self.store.next_deadline())
     }
 
     /// Sends a request, as it came, to the controller's shard; the answer comes to the call's slot.
@@ -52,5 +136,15 @@ impl Shard {
         } else {
             self.post.push(Post { to: slot.shard, mail: Mail::Answer { slot, answer } });
         }
+    }
+
+    /// Whether every append is answered.
+    pub fn has_settled(&self) -> bool {
+        self.acks.is_empty()
+    }
+
+    /// A connection of this shard is gone.
+    pub fn on_closed(&mut self, connection: ConnectionId) {
+        self.fetches.drop_connection(connection);
     }
 }
