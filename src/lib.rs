@@ -2,8 +2,8 @@
 
 pub mod api;
 pub mod base;
-pub mod coordinator;
 pub mod config;
+pub mod coordinator;
 pub mod image;
 pub mod net;
 pub mod partition;

@@ -28,12 +28,12 @@ pub(super) fn sweep<R>(partition: &mut Partition<R>, env: &mut Env<'_, R>) {
             expire(group, env);
         }
     }
-    let next = env.at.now.plus_ms(env.shared.config.offsets_check_interval_ms);
+    let next = env.at.now.plus_ms(env.shared.limits.offsets_retention_check_interval_ms);
     partition.expiry.set(next, &mut env.shared.timers, || Due::Expiry(env.partition));
 }
 
 fn expire<R>(group: &mut Group<R>, env: &mut Env<'_, R>) {
-    let (now_ms, retention_ms) = (env.at.wall.0, env.shared.config.offsets_retention_ms);
+    let (now_ms, retention_ms) = (env.at.wall.0, env.shared.limits.offsets_retention_ms);
     let in_flight: BTreeSet<_> =
         env.shared.appends.offsets_of(env.partition, &group.id).into_iter().collect();
     let (mut records, mut kept) = (Vec::new(), !in_flight.is_empty());

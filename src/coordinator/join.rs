@@ -57,7 +57,7 @@ impl<R> Groups<R> {
             return Err(GroupError::InvalidGroupId);
         }
         let (min_ms, max_ms) =
-            (self.shared.config.session_timeout_min_ms, self.shared.config.session_timeout_max_ms);
+            (self.shared.limits.session_timeout_min_ms, self.shared.limits.session_timeout_max_ms);
         let asked_ms = join.session_timeout_ms;
         if !(min_ms..=max_ms).contains(&asked_ms) {
             return Err(GroupError::InvalidSessionTimeout { asked_ms, min_ms, max_ms });
@@ -83,7 +83,7 @@ fn admit<R>(
     to: &mut Option<R>,
     env: &mut Env<'_, R>,
 ) -> Result<(), Refusal> {
-    let limit = env.shared.config.members_max;
+    let limit = env.shared.limits.size_max;
     if !has_room(group, join.member, limit) {
         group.remove(join.member, GroupError::UnknownMemberId, env);
         let record = rebalance::complete_if_all_joined(group, env);

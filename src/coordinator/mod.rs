@@ -47,6 +47,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::base::{DetMap, Moment};
+use crate::config::GroupLimits;
 use crate::coordinator::appends::{Appends, Then};
 use crate::coordinator::group::{Group, State};
 use crate::coordinator::ids::MemberIds;
@@ -62,45 +63,6 @@ pub use message::{
 pub use offsets::FetchTopic;
 pub use records::Record;
 
-/// The limits and times of groups, by Kafka's names.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// Partitions of the offsets topic as it exists (`offsets.topic.num.partitions` at first).
-    pub offsets_partitions: i32,
-    /// `group.min.session.timeout.ms`.
-    pub session_timeout_min_ms: i32,
-    /// `group.max.session.timeout.ms`.
-    pub session_timeout_max_ms: i32,
-    /// `group.initial.rebalance.delay.ms`.
-    pub initial_rebalance_delay_ms: i32,
-    /// `group.max.size`.
-    pub members_max: usize,
-    /// `offset.metadata.max.bytes`, which Kafka counts in characters.
-    pub offset_metadata_max: usize,
-    /// `offsets.retention.minutes`, in ms.
-    pub offsets_retention_ms: i64,
-    /// `offsets.retention.check.interval.ms`.
-    pub offsets_check_interval_ms: i64,
-    /// `offsets.commit.timeout.ms`.
-    pub append_timeout_ms: i64,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            offsets_partitions: 50,
-            session_timeout_min_ms: 6_000,
-            session_timeout_max_ms: 1_800_000,
-            initial_rebalance_delay_ms: 3_000,
-            members_max: i32::MAX as usize,
-            offset_metadata_max: 4_096,
-            offsets_retention_ms: 7 * 24 * 3_600_000,
-            offsets_check_interval_ms: 600_000,
-            append_timeout_ms: 5_000,
-        }
-    }
-}
-
 type GroupMap<R> = DetMap<Arc<str>, Group<R>>;
 
 /// The groups of one partition of the offsets topic.
@@ -115,7 +77,7 @@ struct Partition<R> {
 /// What all groups of the node share.
 #[derive(Debug)]
 struct Shared<R> {
-    config: Config,
+    limits: GroupLimits,
     ids: MemberIds,
     timers: Timers,
     appends: Appends<R>,
@@ -151,9 +113,9 @@ pub struct Groups<R> {
 
 impl<R> Groups<R> {
     /// No groups yet; each partition must be loaded first. The seed makes the members' ids.
-    pub fn new(config: Config, seed: u64) -> Self {
+    pub fn new(limits: GroupLimits, seed: u64) -> Self {
         let shared = Shared {
-            config,
+            limits,
             ids: MemberIds::new(seed),
             timers: Timers::default(),
             appends: Appends::default(),
@@ -161,9 +123,14 @@ impl<R> Groups<R> {
         Self { shared, partitions: BTreeMap::new() }
     }
 
+    /// The offsets topic has this many partitions, whatever the configuration says.
+    pub fn set_partitions(&mut self, partitions: i32) {
+        self.shared.limits.offsets_topic_partitions = partitions;
+    }
+
     /// Partition of the offsets topic that holds the group.
     pub fn partition_of(&self, group: &str) -> i32 {
-        partition_of(group, self.shared.config.offsets_partitions)
+        partition_of(group, self.shared.limits.offsets_topic_partitions)
     }
 
     /// This node has become leader of the partition: its requests are put off until
@@ -193,12 +160,12 @@ impl<R> Groups<R> {
     pub fn loaded(&mut self, partition: i32, at: At, out: &mut Vec<Effect<R>>) {
         let Some(entry) = self.partitions.get_mut(&partition) else { return };
         entry.loading = false;
-        let first_look = at.now.plus_ms(self.shared.config.offsets_check_interval_ms);
+        let first_look = at.now.plus_ms(self.shared.limits.offsets_retention_check_interval_ms);
         entry.expiry.set(first_look, &mut self.shared.timers, || Due::Expiry(partition));
         let mut env = Env { shared: &mut self.shared, partition, at, out };
         for group in entry.groups.values_mut() {
             session::start_all(group, &mut env);
-            if group.members.len() > env.shared.config.members_max {
+            if group.members.len() > env.shared.limits.size_max {
                 rebalance::prepare_and_append(group, &mut env);
             }
         }
@@ -220,7 +187,8 @@ impl<R> Groups<R> {
 
     /// When [`Self::on_time`] has something to do, at the earliest.
     pub fn next_deadline(&self) -> Moment {
-        let append = self.shared.appends.next_deadline(self.shared.config.append_timeout_ms);
+        let append =
+            self.shared.appends.next_deadline(self.shared.limits.offsets_commit_timeout_ms);
         self.shared.timers.next().min(append)
     }
 
@@ -231,7 +199,7 @@ impl<R> Groups<R> {
             self.on_due(armed, due, at, out);
         }
         while let Some(ticket) =
-            self.shared.appends.overdue(at.now, self.shared.config.append_timeout_ms)
+            self.shared.appends.overdue(at.now, self.shared.limits.offsets_commit_timeout_ms)
         {
             self.on_append_late(ticket, at, out);
         }

@@ -59,7 +59,7 @@ impl<R> Groups<R> {
             }
             Err(error) => return Err(error),
         }
-        let metadata_max = env.shared.config.offset_metadata_max;
+        let metadata_max = env.shared.limits.offset_metadata_chars_max;
         let (mut records, mut outcomes) = (Vec::new(), Vec::new());
         for offset in &commit.offsets {
             let checked = check_offset(from.group, offset, metadata_max);

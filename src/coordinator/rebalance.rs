@@ -53,7 +53,7 @@ pub(super) fn prepare<R>(group: &mut Group<R>, env: &mut Env<'_, R>) -> Option<R
     let was_empty = group.state == State::Empty;
     group.move_to(State::PreparingRebalance, env.at.wall);
     if was_empty {
-        let delay_ms = env.shared.config.initial_rebalance_delay_ms;
+        let delay_ms = env.shared.limits.initial_rebalance_delay_ms;
         let remaining_ms = group.rebalance_timeout_ms().saturating_sub(delay_ms).max(0);
         group.initial = Some(Initial { delay_ms, remaining_ms, newcomer: false });
         wait_for_joins(group, delay_ms, env);
@@ -146,7 +146,7 @@ pub(super) fn on_due<R>(
 }
 
 fn on_join_time<R>(group: &mut Group<R>, env: &mut Env<'_, R>) -> Option<Record> {
-    let full_delay_ms = env.shared.config.initial_rebalance_delay_ms;
+    let full_delay_ms = env.shared.limits.initial_rebalance_delay_ms;
     match &mut group.initial {
         Some(initial) if initial.newcomer && initial.remaining_ms > 0 => {
             let delay_ms = full_delay_ms.min(initial.remaining_ms);

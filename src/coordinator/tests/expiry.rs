@@ -2,18 +2,18 @@
 
 use expect_test::expect;
 
-use super::world::check_with;
-use crate::coordinator::Config;
+use super::world::{check_with, limits};
+use crate::config::GroupLimits;
 
 /// Two days of retention, a look every day.
-fn two_days() -> Config {
+fn two_days() -> GroupLimits {
     const DAY_MS: i64 = 86_400_000;
-    Config {
+    GroupLimits {
         offsets_retention_ms: 2 * DAY_MS,
-        offsets_check_interval_ms: DAY_MS,
+        offsets_retention_check_interval_ms: DAY_MS,
         session_timeout_max_ms: i32::MAX,
         initial_rebalance_delay_ms: 0,
-        ..Config::default()
+        ..limits()
     }
 }
 

@@ -2,11 +2,11 @@
 
 use expect_test::expect;
 
-use super::world::{check, check_with};
-use crate::coordinator::Config;
+use super::world::{check, check_with, limits};
+use crate::config::GroupLimits;
 
-fn no_delay() -> Config {
-    Config { initial_rebalance_delay_ms: 0, ..Config::default() }
+fn no_delay() -> GroupLimits {
+    GroupLimits { initial_rebalance_delay_ms: 0, ..limits() }
 }
 
 #[test]
@@ -314,7 +314,7 @@ fn leaving_takes_back_a_promise_and_ends_a_join_phase_that_waited_for_it() {
 #[test]
 fn a_group_has_at_most_group_max_size_members() {
     check_with(
-        Config { members_max: 2, ..Config::default() },
+        GroupLimits { size_max: 2, ..limits() },
         "join g a v=3
          join g b v=3
          join g c v=3

@@ -2,11 +2,11 @@
 
 use expect_test::expect;
 
-use super::world::{check, check_with};
-use crate::coordinator::Config;
+use super::world::{check, check_with, limits};
+use crate::config::GroupLimits;
 
-fn no_delay() -> Config {
-    Config { initial_rebalance_delay_ms: 0, ..Config::default() }
+fn no_delay() -> GroupLimits {
+    GroupLimits { initial_rebalance_delay_ms: 0, ..limits() }
 }
 
 #[test]

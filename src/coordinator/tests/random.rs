@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::world::at_ms;
+use super::world::{at_ms, limits};
 use crate::base::TopicId;
 use crate::coordinator::*;
 
@@ -62,20 +62,20 @@ struct Sim {
     trace: Vec<String>,
 }
 
-fn config() -> Config {
-    Config {
-        offsets_partitions: 1,
+fn tight() -> GroupLimits {
+    GroupLimits {
+        offsets_topic_partitions: 1,
         session_timeout_min_ms: 1,
         initial_rebalance_delay_ms: 1000,
-        offsets_check_interval_ms: 7_000,
+        offsets_retention_check_interval_ms: 7_000,
         offsets_retention_ms: 30_000,
-        ..Config::default()
+        ..limits()
     }
 }
 
 impl Sim {
     fn new(seed: u64) -> Self {
-        let mut groups = Groups::new(config(), seed);
+        let mut groups = Groups::new(tight(), seed);
         groups.load(0);
         groups.loaded(0, at_ms(0), &mut Vec::new());
         let client = |i: usize| Client {
@@ -363,7 +363,7 @@ impl Sim {
     }
 
     fn check_log(&self) {
-        let mut fresh = Groups::<u64>::new(config(), 0);
+        let mut fresh = Groups::<u64>::new(tight(), 0);
         fresh.load(0);
         for record in &self.log {
             fresh.replay(0, &record.key, record.value.as_deref()).unwrap();

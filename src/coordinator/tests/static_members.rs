@@ -2,12 +2,12 @@
 
 use expect_test::expect;
 
-use super::world::check_with;
-use crate::coordinator::Config;
+use super::world::{check_with, limits};
+use crate::config::GroupLimits;
 
 #[track_caller]
 fn check(script: &str, expect: &expect_test::Expect) {
-    check_with(Config { initial_rebalance_delay_ms: 0, ..Config::default() }, script, expect);
+    check_with(GroupLimits { initial_rebalance_delay_ms: 0, ..limits() }, script, expect);
 }
 
 #[test]

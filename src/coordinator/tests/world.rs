@@ -19,6 +19,7 @@ use bytes::Bytes;
 use expect_test::Expect;
 
 use crate::base::{Moment, TopicId, WallMs};
+use crate::config::{GroupLimits, ServerConfig};
 use crate::coordinator::records::{self, Key, Record};
 use crate::coordinator::*;
 
@@ -27,17 +28,22 @@ const WALL_MS: i64 = 1_000_000;
 
 #[track_caller]
 pub(super) fn check(script: &str, expect: &Expect) {
-    check_with(Config::default(), script, expect);
+    check_with(limits(), script, expect);
 }
 
 #[track_caller]
-pub(super) fn check_with(config: Config, script: &str, expect: &Expect) {
-    let mut world = World::new(Config { offsets_partitions: 1, ..config });
+pub(super) fn check_with(limits: GroupLimits, script: &str, expect: &Expect) {
+    let mut world = World::new(GroupLimits { offsets_topic_partitions: 1, ..limits });
     for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
         writeln!(world.trace, "{line}").unwrap();
         world.run(&Line::parse(line));
     }
     expect.assert_eq(&world.trace);
+}
+
+/// Kafka's own limits.
+pub(super) fn limits() -> GroupLimits {
+    ServerConfig::load("", &[]).unwrap().group
 }
 
 pub(super) fn at_ms(ms: u64) -> At {
@@ -71,7 +77,7 @@ impl<'a> Line<'a> {
 
 struct World {
     groups: Groups<String>,
-    config: Config,
+    limits: GroupLimits,
     now_ms: u64,
     trace: String,
     /// Label -> member id, last known generation.
@@ -82,13 +88,13 @@ struct World {
 }
 
 impl World {
-    fn new(config: Config) -> Self {
-        let mut groups = Groups::new(config.clone(), 1);
+    fn new(limits: GroupLimits) -> Self {
+        let mut groups = Groups::new(limits.clone(), 1);
         groups.load(0);
         groups.loaded(0, at_ms(0), &mut Vec::new());
         let (members, held, log) = (BTreeMap::new(), Vec::new(), Vec::new());
         let trace = String::new();
-        Self { groups, config, now_ms: 0, trace, members, hold: false, held, log }
+        Self { groups, limits, now_ms: 0, trace, members, hold: false, held, log }
     }
 
     fn run(&mut self, line: &Line<'_>) {
@@ -129,7 +135,7 @@ impl World {
             }
             "at" => return self.advance((plain[0].parse::<f64>().unwrap() * 1000.0) as u64),
             "hold" => self.hold = true,
-            "members-max" => self.config.members_max = plain[0].parse().unwrap(),
+            "members-max" => self.limits.size_max = plain[0].parse().unwrap(),
             "release" => return self.settle(Ok(())),
             "fail" => {
                 return self.settle(Err(match plain[0] {
@@ -278,7 +284,7 @@ impl World {
     }
 
     fn restart(&mut self, out: &mut Vec<Effect<String>>) {
-        self.groups = Groups::new(self.config.clone(), 2);
+        self.groups = Groups::new(self.limits.clone(), 2);
         self.groups.load(0);
         for record in &self.log {
             self.groups.replay(0, &record.key, record.value.as_deref()).unwrap();
