@@ -126,6 +126,39 @@ pub enum Answer {
     Each(Outcomes),
 }
 
+/// A request is answered with the variant that its method names; each of these takes one out.
+impl Answer {
+    /// The answer to a join.
+    pub fn join(self) -> (Arc<str>, Result<Joined, GroupError>) {
+        match self {
+            Self::Join(member, joined) => (member, joined),
+            other => unreachable!("C4: a join is answered with {other:?}"),
+        }
+    }
+
+    /// The answer to a sync.
+    ///
+    /// # Errors
+    /// What it was refused with.
+    pub fn sync(self) -> Result<Synced, GroupError> {
+        match self {
+            Self::Sync(synced) => synced,
+            other => unreachable!("C4: a sync is answered with {other:?}"),
+        }
+    }
+
+    /// The answer to a leave, a commit or a deletion.
+    ///
+    /// # Errors
+    /// What all of it was refused with.
+    pub fn each(self) -> Outcomes {
+        match self {
+            Self::Each(outcomes) => outcomes,
+            other => unreachable!("C4: items are answered with {other:?}"),
+        }
+    }
+}
+
 /// What a member learns when its group has a new generation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Joined {

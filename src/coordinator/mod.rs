@@ -21,6 +21,7 @@
 //! - C2. Time and randomness are arguments: one seed and one script give one trace.
 //! - C3. No call but `list`, a sweep for expired offsets, and the loss of a partition looks at more
 //!   groups than it names.
+//! - C4. A request is answered with the variant of [`Answer`] that its method names.
 //!
 //! Deliberately absent: transactional offsets, and the group types of KIP-848 and later, whose
 //! records are skipped. A group is first written when it has a generation; Kafka also writes an empty
