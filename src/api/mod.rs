@@ -9,10 +9,20 @@
 //! [`Slot`](crate::shard::Slot) in its [`Call`].
 
 pub mod api_versions;
+pub mod delete_groups;
+pub mod describe_groups;
 pub mod error;
 pub mod fetch;
 mod fetch_answer;
+pub mod heartbeat;
+pub mod join_group;
+pub mod leave_group;
+pub mod list_groups;
+pub mod offset_commit;
+pub mod offset_delete;
+pub mod offset_fetch;
 pub mod produce;
+pub mod sync_group;
 pub mod table;
 
 use std::net::IpAddr;

@@ -65,7 +65,17 @@ macro_rules! apis {
 apis! {
     0 produce(bytes) 3..=13 flexible 9 Here,
     1 fetch(bytes) 4..=18 flexible 12 Here,
+    8 offset_commit(OffsetCommitRequest) 2..=10 flexible 8 Here,
+    9 offset_fetch(OffsetFetchRequest) 1..=10 flexible 6 Here,
+    11 join_group(JoinGroupRequest) 0..=9 flexible 6 Here,
+    12 heartbeat(HeartbeatRequest) 0..=4 flexible 4 Here,
+    13 leave_group(LeaveGroupRequest) 0..=5 flexible 4 Here,
+    14 sync_group(SyncGroupRequest) 0..=5 flexible 4 Here,
+    15 describe_groups(DescribeGroupsRequest) 0..=6 flexible 5 Here,
+    16 list_groups(ListGroupsRequest) 0..=5 flexible 3 Here,
     18 api_versions(ApiVersionsRequest) 0..=4 flexible 3 Here,
+    42 delete_groups(DeleteGroupsRequest) 0..=2 flexible 2 Here,
+    47 offset_delete(OffsetDeleteRequest) 0..=0 flexible never Here,
 }
 
 /// The row of a key.

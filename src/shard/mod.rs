@@ -6,6 +6,7 @@
 
 pub mod append;
 pub mod call;
+pub mod groups;
 mod load;
 pub mod mail;
 pub mod metadata;
@@ -19,6 +20,7 @@ use bytes::Bytes;
 
 use crate::base::{Moment, NodeId, WallMs};
 use crate::config::ServerConfig;
+use crate::coordinator::Groups;
 use crate::image::{Image, Node};
 use crate::partition::leader::Effect;
 use crate::purgatory::acks::Acks;
@@ -27,6 +29,8 @@ use crate::storage::{LogConfig, Store};
 use crate::wire::frame::Answer;
 
 pub use call::{Call, Slot};
+use groups::GroupAppends;
+pub use groups::GroupCall;
 use load::Loading;
 pub use mail::{Mail, Post, ShardIndex};
 use metadata::{METADATA_PARTITION, METADATA_TOPIC, Publisher};
@@ -65,6 +69,9 @@ pub struct Shard {
     pub sessions: Sessions,
     /// Fetches that found too little.
     pub fetches: Fetches,
+    /// The groups whose records this node leads.
+    pub groups: Groups<GroupCall>,
+    group_appends: GroupAppends,
     acks: Acks<Box<dyn ParkedAck>>,
     effects: Vec<Effect>,
     /// The journal failed: nothing can be promised any more, and the process must stop.
@@ -90,6 +97,7 @@ impl Shard {
     /// A node over its store, without metadata yet.
     pub fn new(index: ShardIndex, config: Arc<ServerConfig>, store: Store, random: u64) -> Self {
         let sessions = Sessions::new(config.fetch_sessions_max, random);
+        let groups = Groups::new(config.group.clone(), random);
         Self {
             index,
             node: config.node_id,
@@ -105,6 +113,8 @@ impl Shard {
             partitions: Partitions::default(),
             sessions,
             fetches: Fetches::default(),
+            groups,
+            group_appends: GroupAppends::default(),
             acks: Acks::default(),
             effects: Vec::new(),
             failed: false,
@@ -144,6 +154,9 @@ impl Shard {
                 self.send(slot, answer);
             }
         }
+        if self.groups.next_deadline() <= self.now {
+            self.ask_groups(Groups::on_time);
+        }
         if self.store.next_deadline() <= self.now {
             self.store.on_time(self.now, self.wall);
         }
@@ -151,8 +164,8 @@ impl Shard {
 
     /// When [`Self::on_time`] or [`Self::answer_fetches`] has something to do.
     pub fn next_deadline(&self) -> Moment {
-        let acks = self.acks.next_deadline();
-        acks.min(self.fetches.next_deadline()).min(self.store.next_deadline())
+        let requests = self.acks.next_deadline().min(self.fetches.next_deadline());
+        requests.min(self.groups.next_deadline()).min(self.store.next_deadline())
     }
 
     /// Sends a request, as it came, to the controller's shard; the answer comes to the call's slot.
