@@ -230,7 +230,7 @@ impl Fetch {
     /// Where the client may read to; `None` when the answer is an error or a divergence.
     fn end_of(&self, shard: &Shard, log: LogId, wanted: &Wanted) -> Option<Offset> {
         let partition = shard.partitions.get(log)?;
-        let state = shard.store.log(log);
+        let state = shard.store.log(log)?;
         let leader = &partition.leader;
         let readable = (state.log_start()..=state.log_end()).contains(&wanted.offset);
         let good_epoch = leader.check_epoch(wanted.current_epoch).is_ok();
@@ -341,7 +341,9 @@ impl Fetch {
             return PartitionData::failed(e.into());
         }
         let (high_watermark, stable) = (leader.high_watermark(), leader.last_stable_offset());
-        let state = shard.store.log(log);
+        let Some(state) = shard.store.log(log) else {
+            return PartitionData::failed(ErrorCode::NOT_LEADER_OR_FOLLOWER);
+        };
         let (log_start, log_end) = (state.log_start(), state.log_end());
         if state.is_failed() {
             return PartitionData::failed(ErrorCode::KAFKA_STORAGE_ERROR);
@@ -388,7 +390,7 @@ impl Fetch {
 /// Whether the client's log went another way than ours: `Some(None)` when that cannot be said.
 #[allow(clippy::option_option, reason = "three answers: no, yes and where, cannot be said")]
 fn diverges(shard: &Shard, log: LogId, wanted: &Wanted) -> Option<Option<(LeaderEpoch, Offset)>> {
-    let state = shard.store.log(log);
+    let state = shard.store.log(log)?;
     let Some((epoch, end)) = state.epochs().end_offset_for(wanted.last_epoch, state.log_end())
     else {
         return Some(None);

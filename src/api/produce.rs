@@ -158,7 +158,8 @@ impl Request<'_> {
             Err(failure) => {
                 let mut answer = PartitionAnswer::failed(index, failure);
                 if answer.failure.in_log {
-                    answer.log_start = log.map_or(-1, |log| shard.store.log(log).log_start().0);
+                    let state = log.ok().and_then(|log| shard.store.log(log));
+                    answer.log_start = state.map_or(-1, |s| s.log_start().0);
                 }
                 answer
             }

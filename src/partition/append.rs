@@ -38,6 +38,21 @@ pub struct Rules {
     pub after_max_ms: i64,
 }
 
+impl Default for Rules {
+    /// Kafka's defaults.
+    fn default() -> Self {
+        Self {
+            batch_bytes_max: 1_048_588,
+            segment_bytes: 1 << 30,
+            compacted: false,
+            codec: None,
+            append_time: false,
+            before_max_ms: i64::MAX,
+            after_max_ms: 3_600_000,
+        }
+    }
+}
+
 /// A batch that may be appended.
 #[derive(Debug)]
 pub struct Checked<'a> {

@@ -18,7 +18,7 @@ use crate::api;
 use crate::base::{DetMap, Moment, WallMs};
 use crate::net::connection::{Connection, Next};
 use crate::runtime::network::{ConnectionId, NetEvent, Network, Sent};
-use crate::shard::{Mail, Post, Shard, Slot};
+use crate::shard::{CONTROLLER, Mail, Post, Shard, Slot};
 use crate::storage::{Commit, CommitDone, Job, JobDone};
 
 /// What a turn touches outside of its shard.
@@ -178,6 +178,12 @@ impl Node {
                     }
                 }
                 Mail::Answer { slot, answer } => self.shard.outbox.push((slot, answer)),
+                Mail::Image { image, delta, number } => {
+                    self.shard.apply_image(image, &delta);
+                    let mail = Mail::Applied { by: self.shard.index, number };
+                    self.shard.post.push(Post { to: CONTROLLER, mail });
+                }
+                Mail::Applied { by, number } => self.shard.on_applied(by, number),
                 Mail::Stop => self.stop(outside),
             }
         }

@@ -83,9 +83,10 @@ impl Shard {
         let append_time = partition.rules.append_time.then_some(self.wall);
         let epoch = leader.epoch();
         let checked = append::check(header, batch, &partition.rules, self.wall)?;
-        let log_start = self.store.log(log).log_start();
+        let state = self.store.log(log).ok_or(StorageError::Deleted)?;
+        let log_start = state.log_start();
         if header.has_producer() {
-            let known = self.store.log(log).producers().check(&checked.header)?;
+            let known = state.producers().check(&checked.header)?;
             if let Sequence::Duplicate(first) = known {
                 return Ok(Produced {
                     base_offset: first.base_offset(),
@@ -96,11 +97,10 @@ impl Shard {
             }
         }
         let how = Append { leader_epoch: epoch, append_time };
-        let (now, wall) = (self.now, self.wall);
-        let bytes = checked.batch.as_ref();
-        let appended = self.store.append(log, bytes, &checked.header, how, now, wall)?;
+        let (times, bytes) = ((self.now, self.wall), checked.batch.as_ref());
+        let appended = self.store.append(log, bytes, &checked.header, how, times)?;
         if !appended.durable_wait {
-            self.on_local_end(log, Offset(appended.last_offset.0 + 1));
+            self.on_safe(log, Offset(appended.last_offset.0 + 1));
         }
         Ok(Produced {
             base_offset: appended.base_offset,
@@ -118,10 +118,10 @@ impl Shard {
         let epoch = self.partitions.get(log).map_or(LeaderEpoch(0), |p| p.leader.epoch());
         let header = BatchHeader::parse(batch).map_err(|_| StorageError::Deleted)?;
         let how = Append { leader_epoch: epoch, append_time: None };
-        let appended = self.store.append(log, batch, &header, how, self.now, self.wall)?;
+        let appended = self.store.append(log, batch, &header, how, (self.now, self.wall))?;
         let end = Offset(appended.last_offset.0 + 1);
         if !appended.durable_wait {
-            self.on_local_end(log, end);
+            self.on_safe(log, end);
         }
         Ok(end)
     }
@@ -158,15 +158,25 @@ impl Shard {
     /// Takes in what the store says.
     pub fn on_store_event(&mut self, event: &StoreEvent) {
         match event {
-            StoreEvent::Durable { log, end } => self.on_local_end(*log, *end),
+            StoreEvent::Durable { log, end } => self.on_safe(*log, *end),
             StoreEvent::Readable { log } => self.wake_readers(*log),
             StoreEvent::LogStartMoved { .. } => {}
-            StoreEvent::Failed { log: Some(log), .. } => self.fail_waits(*log),
-            StoreEvent::Failed { log: None, .. } => self.failed = true,
+            StoreEvent::Failed { log, error } => {
+                tracing::error!(%error, "storage failed");
+                match log {
+                    Some(log) => self.fail_waits(*log),
+                    None => self.failed = true,
+                }
+            }
         }
     }
 
-    fn on_local_end(&mut self, log: LogId, end: Offset) {
+    /// Everything below `end` is as safe as the topic asks.
+    fn on_safe(&mut self, log: LogId, end: Offset) {
+        if self.controller.as_ref().is_some_and(|c| c.log() == log) {
+            self.on_metadata_durable(end);
+            return;
+        }
         let Some(partition) = self.partitions.get_mut(log) else { return };
         let mut effects = std::mem::take(&mut self.effects);
         if end > partition.leader.local_end() {

@@ -1,6 +1,10 @@
 //! What shards of one process say to each other. Mail is the only thing that they share.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
+
+use crate::image::{Delta, Image};
 
 use crate::shard::call::{Call, Slot};
 use crate::wire::frame::Answer;
@@ -34,6 +38,22 @@ pub enum Mail {
         slot: Slot,
         /// The whole response.
         answer: Answer,
+    },
+    /// The metadata changed.
+    Image {
+        /// All of it.
+        image: Arc<Image>,
+        /// What is new in it.
+        delta: Delta,
+        /// Counts the changes; the controller's shard wants to hear it back.
+        number: u64,
+    },
+    /// A shard has applied the change with this number.
+    Applied {
+        /// The shard.
+        by: ShardIndex,
+        /// The change.
+        number: u64,
     },
     /// Answer what is under way, then stop.
     Stop,

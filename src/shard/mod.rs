@@ -7,13 +7,18 @@
 pub mod append;
 pub mod call;
 pub mod mail;
+pub mod metadata;
 pub mod park;
 pub mod partition;
 pub mod sessions;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::base::{Moment, NodeId, WallMs};
+use crate::config::ServerConfig;
+use crate::image::Image;
 use crate::partition::leader::Effect;
 use crate::purgatory::acks::Acks;
 use crate::runtime::network::ConnectionId;
@@ -22,6 +27,7 @@ use crate::wire::frame::Answer;
 
 pub use call::{Call, Slot};
 pub use mail::{Mail, Post, ShardIndex};
+use metadata::Controller;
 use park::{Fetches, ParkedAck};
 use partition::Partitions;
 use sessions::Sessions;
@@ -39,6 +45,12 @@ pub struct Shard {
     pub now: Moment,
     /// Wall-clock time of the current turn.
     pub wall: WallMs,
+    /// What the server was started with, as this node describes it.
+    pub config: Arc<ServerConfig>,
+    /// The metadata that this node goes by.
+    pub image: Arc<Image>,
+    /// On the controller's shard, the controller.
+    pub controller: Option<Controller>,
     /// The logs.
     pub store: Store,
     /// The partitions that this node leads, and the way to them.
@@ -58,16 +70,20 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// A node over its store.
-    pub fn new(index: ShardIndex, node: NodeId, store: Store, random: u64) -> Self {
+    /// A node over its store, without metadata yet.
+    pub fn new(index: ShardIndex, config: Arc<ServerConfig>, store: Store, random: u64) -> Self {
+        let sessions = Sessions::new(config.fetch_sessions_max, random);
         Self {
             index,
-            node,
+            node: config.node_id,
+            config,
+            image: Arc::default(),
+            controller: None,
             now: Moment(0),
             wall: WallMs(0),
             store,
             partitions: Partitions::default(),
-            sessions: Sessions::new(1000, random),
+            sessions,
             fetches: Fetches::default(),
             acks: Acks::default(),
             effects: Vec::new(),

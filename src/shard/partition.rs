@@ -38,6 +38,24 @@ pub struct Partition {
     pub readers: Vec<ConnectionId>,
 }
 
+impl Partition {
+    /// A partition that this node begins to lead, with the rules of a topic without settings.
+    pub fn new(id: TopicPartition, topic: Arc<str>, log: LogId, leader: Leader) -> Self {
+        Self {
+            id,
+            topic,
+            log,
+            leader,
+            rules: Rules::default(),
+            internal: false,
+            compact_only: false,
+            local_acks: VecDeque::new(),
+            committed_acks: VecDeque::new(),
+            readers: Vec::new(),
+        }
+    }
+}
+
 /// One thing that a parked request waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wait {

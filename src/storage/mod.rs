@@ -5,6 +5,7 @@ use crate::partition::{epochs::Epochs, producers::Producers};
 use crate::runtime::disk::*;
 use crate::wire::batch::{self, BatchHeader};
 use bytes::Bytes;
+use std::sync::Arc;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LogId(pub u32);
 #[derive(Debug, thiserror::Error)]
@@ -20,14 +21,16 @@ pub enum StorageError {
     #[error("l")]
     BatchTooLarge { size_bytes: usize },
 }
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogConfig {
     pub segment_bytes: u64,
-}
-impl Default for LogConfig {
-    fn default() -> Self {
-        Self { segment_bytes: 1 << 30 }
-    }
+    pub segment_ms: i64,
+    pub retention_ms: i64,
+    pub retention_bytes: i64,
+    pub index_interval_bytes: u32,
+    pub flush_messages: i64,
+    pub flush_ms: i64,
+    pub delete: bool,
 }
 pub struct Log {
     start: Offset,
@@ -88,7 +91,7 @@ pub enum Find {
 pub enum StoreEvent {
     Durable { log: LogId, end: Offset },
     Readable { log: LogId },
-    Failed { log: Option<LogId> },
+    Failed { log: Option<LogId>, error: Arc<StorageError> },
     LogStartMoved { log: LogId, start: Offset },
 }
 pub struct Commit(Vec<(LogId, Offset)>);
@@ -122,8 +125,11 @@ impl Store {
     pub fn logs(&self) -> impl Iterator<Item = (LogId, TopicPartition, &str)> {
         self.logs.iter().enumerate().map(|(i, l)| (LogId(i as u32), l.tp, &*l.topic))
     }
-    pub fn log(&self, id: LogId) -> &Log {
-        &self.logs[id.0 as usize]
+    pub fn log(&self, id: LogId) -> Option<&Log> {
+        self.logs.get(id.0 as usize)
+    }
+    pub fn find(&self, tp: TopicPartition) -> Option<LogId> {
+        self.logs.iter().position(|l| l.tp == tp).map(|i| LogId(i as u32))
     }
     pub fn create(&mut self, tp: TopicPartition, topic: &str, _: LogConfig, _: Moment) -> LogId {
         self.logs.push(Log {
@@ -146,8 +152,7 @@ impl Store {
         b: &[u8],
         h: &BatchHeader,
         a: Append,
-        _: Moment,
-        _: WallMs,
+        _: (Moment, WallMs),
     ) -> Result<Appended, StorageError> {
         let l = &mut self.logs[id.0 as usize];
         let mut v = b.to_vec();
