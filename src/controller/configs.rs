@@ -27,11 +27,11 @@ pub enum AlterationKind {
     Replace(Vec<(String, Option<String>)>),
 }
 
-impl Controller {
+impl Controller<'_> {
     /// Changes settings, each resource by itself; a result for each, in order. With `validate_only`
     /// the results are the same and nothing happens.
     pub fn alter_configs(
-        &mut self,
+        &self,
         alterations: &[Alteration],
         validate_only: bool,
     ) -> (Vec<Record>, Vec<Result<(), ControllerError>>) {
@@ -52,7 +52,7 @@ impl Controller {
         if validate_only {
             return (Vec::new(), results);
         }
-        (self.commit(records), results)
+        (records, results)
     }
 
     fn alter(&self, alteration: &Alteration) -> Result<Vec<Record>, ControllerError> {
@@ -112,6 +112,7 @@ fn blame(level: Level, error: ConfigError) -> ControllerError {
         ConfigError::DuplicateKeys
         | ConfigError::NullValue(_)
         | ConfigError::TooMany { .. }
+        | ConfigError::TooLong { .. }
         | ConfigError::NotDynamic(_)
         | ConfigError::NodeOnly(_)
         | ConfigError::ListenerOnly(_) => true,
@@ -142,7 +143,7 @@ fn difference(resource: &Resource, before: &Overrides, after: &Overrides) -> Vec
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::controller;
+    use super::super::testing::Cluster;
     use super::*;
     use crate::config::Op;
     use crate::controller::NewTopic;
@@ -155,21 +156,21 @@ mod tests {
         Alteration { resource, kind: AlterationKind::Changes(vec![change]) }
     }
 
-    fn with_topic() -> Controller {
-        let mut controller = controller(2, "");
+    fn with_topic() -> Cluster {
+        let mut cluster = Cluster::new(2, "");
         let topic = NewTopic {
             name: "t".into(),
             partitions: 1,
             replication_factor: 1,
             ..NewTopic::default()
         };
-        controller.create_topics(vec![topic], false);
-        controller
+        cluster.decide(|c| c.create_topics(vec![topic], false));
+        cluster
     }
 
     #[test]
     fn each_resource_is_found_and_its_faults_are_blamed_on_the_setting_or_the_request() {
-        let mut controller = with_topic();
+        let mut cluster = with_topic();
         let mut text = String::new();
         for (level, name, key, value) in [
             (Level::Topic, "t", "retention.ms", "5"),
@@ -192,7 +193,8 @@ mod tests {
             (Level::ClientMetrics, "m", "foo", "x"),
             (Level::ClientMetrics, "", "metrics", "x"),
         ] {
-            let (_, results) = controller.alter_configs(&[set(level, name, key, value)], false);
+            let alteration = [set(level, name, key, value)];
+            let (_, results) = cluster.decide(|c| c.alter_configs(&alteration, false));
             let result = match &results[0] {
                 Ok(()) => "ok".to_owned(),
                 Err(ControllerError::InvalidConfig(e)) => format!("setting: {e}"),
@@ -226,17 +228,18 @@ mod tests {
 
     #[test]
     fn only_what_differs_is_written() {
-        let mut controller = with_topic();
+        let mut cluster = with_topic();
         let resource = Resource::topic("t");
         let replace = |pairs: &[(&str, &str)]| {
             let pairs = pairs.iter().map(|&(k, v)| (k.into(), Some(v.into()))).collect();
             [Alteration { resource: resource.clone(), kind: AlterationKind::Replace(pairs) }]
         };
         let first = replace(&[("retention.ms", "5"), ("segment.ms", "6")]);
-        assert_eq!(controller.alter_configs(&first, true).0, []);
-        assert_eq!(controller.alter_configs(&first, false).0.len(), 2);
-        assert_eq!(controller.alter_configs(&first, false).0, []);
-        let (records, _) = controller.alter_configs(&replace(&[("segment.ms", "7")]), false);
+        assert_eq!(cluster.decide(|c| c.alter_configs(&first, true)).0, []);
+        assert_eq!(cluster.decide(|c| c.alter_configs(&first, false)).0.len(), 2);
+        assert_eq!(cluster.decide(|c| c.alter_configs(&first, false)).0, []);
+        let (records, _) =
+            cluster.decide(|c| c.alter_configs(&replace(&[("segment.ms", "7")]), false));
         let config = |name: &str, value: Option<&str>| Record::Config {
             resource: resource.clone(),
             name: name.into(),
@@ -251,7 +254,7 @@ mod tests {
             set(Level::Topic, "t", "retention.ms", "1"),
             set(Level::Topic, "t", "segment.ms", "1"),
         ];
-        let (records, results) = with_topic().alter_configs(&twice, false);
+        let (records, results) = with_topic().decide(|c| c.alter_configs(&twice, false));
         assert_eq!(records, []);
         assert!(results.len() == 2 && results.iter().all(Result::is_err));
     }

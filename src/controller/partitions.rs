@@ -17,11 +17,11 @@ pub struct MorePartitions {
     pub assignments: Option<Vec<Vec<NodeId>>>,
 }
 
-impl Controller {
+impl Controller<'_> {
     /// Adds partitions to topics, each by itself. With `validate_only` the results are the same and
     /// nothing happens.
     pub fn create_partitions(
-        &mut self,
+        &self,
         topics: Vec<MorePartitions>,
         validate_only: bool,
     ) -> (Vec<Record>, Results<()>) {
@@ -34,7 +34,7 @@ impl Controller {
         if validate_only {
             return (Vec::new(), results);
         }
-        (self.commit(records), results)
+        (records, results)
     }
 
     fn grow(
@@ -61,7 +61,7 @@ impl Controller {
             return Err(ControllerError::TooManyPartitions { wanted, limit });
         }
         let replicas = match &more.assignments {
-            None => place(&self.image, self.place_after(topic), added),
+            None => place(self.image, self.place_after(topic), added),
             Some(given) if given.len() != added => {
                 return Err(ControllerError::InvalidAssignment(format!(
                     "Attempted to add {added} additional partition(s), but only {} assignment(s) were specified.",
@@ -70,7 +70,7 @@ impl Controller {
             }
             Some(given) => {
                 let like = topic.partitions.first().map(|p| p.replicas.len());
-                given.iter().try_for_each(|r| check_assignment(r, like, &self.image))?;
+                given.iter().try_for_each(|r| check_assignment(r, like, self.image))?;
                 given.clone()
             }
         };
@@ -92,7 +92,7 @@ impl Controller {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::controller;
+    use super::super::testing::Cluster;
     use super::*;
     use crate::controller::NewTopic;
     use expect_test::expect;
@@ -100,14 +100,14 @@ mod tests {
 
     #[test]
     fn a_topic_grows_round_the_nodes_and_never_shrinks() {
-        let mut controller = controller(3, "");
+        let mut cluster = Cluster::new(3, "");
         let a = NewTopic {
             name: "a".into(),
             partitions: 2,
             replication_factor: 1,
             ..NewTopic::default()
         };
-        controller.create_topics(vec![a], false);
+        cluster.decide(|c| c.create_topics(vec![a], false));
         let nodes = |ids: &[i32]| ids.iter().copied().map(NodeId).collect::<Vec<_>>();
         let cases = [
             ("a", 4, None, true),
@@ -126,9 +126,9 @@ mod tests {
         let mut text = String::new();
         for (name, count, assignments, validate_only) in cases {
             let more = MorePartitions { name: name.into(), count, assignments };
-            let (_, results) = controller.create_partitions(vec![more], validate_only);
+            let (_, results) = cluster.decide(|c| c.create_partitions(vec![more], validate_only));
             let result = results[0].1.clone().map_or_else(|e| e.to_string(), |()| "ok".to_owned());
-            let topic = controller.image().topic("a").unwrap();
+            let topic = cluster.image.topic("a").unwrap();
             let leaders: Vec<_> = topic.partitions.iter().map(|p| p.leader.0).collect();
             writeln!(text, "{name} to {count}: {result} {leaders:?}").unwrap();
         }
@@ -151,7 +151,8 @@ mod tests {
     #[test]
     fn a_topic_that_comes_twice_is_refused_once() {
         let more = || MorePartitions { name: "a".into(), count: 3, assignments: None };
-        let (records, results) = controller(1, "").create_partitions(vec![more(), more()], false);
+        let (records, results) =
+            Cluster::new(1, "").decide(|c| c.create_partitions(vec![more(), more()], false));
         assert_eq!((records.len(), results.len()), (0, 1));
         assert_eq!(results[0].1, Err(ControllerError::request("Duplicate topic name.")));
     }

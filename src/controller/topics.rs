@@ -53,7 +53,7 @@ pub type DeletedTopic = (TopicRef, Result<(), ControllerError>);
 /// A result for each item of a request, by its name.
 pub(super) type Results<T> = Vec<(String, Result<T, ControllerError>)>;
 
-impl Controller {
+impl Controller<'_> {
     /// Creates topics, each by itself. With `validate_only` the results are the same and nothing
     /// happens.
     pub fn create_topics(
@@ -92,7 +92,7 @@ impl Controller {
         if validate_only {
             return (Vec::new(), results);
         }
-        (self.commit(records), results)
+        (records, results)
     }
 
     /// Creates topics that a client has asked about and that are missing: those of clients with
@@ -113,7 +113,7 @@ impl Controller {
     }
 
     /// Deletes topics, each by itself. A topic that is named and given by id is refused once.
-    pub fn delete_topics(&mut self, topics: Vec<TopicRef>) -> (Vec<Record>, Vec<DeletedTopic>) {
+    pub fn delete_topics(&self, topics: Vec<TopicRef>) -> (Vec<Record>, Vec<DeletedTopic>) {
         let mut count: BTreeMap<TopicRef, usize> = BTreeMap::new();
         for topic in topics {
             *count.entry(topic).or_default() += 1;
@@ -147,7 +147,7 @@ impl Controller {
                 .into_iter()
                 .map(|(id, name)| (TopicRef { name: Some(name.to_string()), id }, Ok(()))),
         );
-        (self.commit(records), results)
+        (records, results)
     }
 
     fn find_doomed(
@@ -198,15 +198,15 @@ impl Controller {
         let configs = self.topic_configs(&topic.configs)?;
         let replicas = if topic.assignments.is_empty() {
             let default = self.server.default_replication_factor;
-            check_replication_factor(topic.replication_factor, default, &self.image)?;
+            check_replication_factor(topic.replication_factor, default, self.image)?;
             if topic.partitions < -1 || topic.partitions == 0 {
                 return Err(ControllerError::InvalidPartitions(
                     "Number of partitions was set to an invalid non-positive value.".to_owned(),
                 ));
             }
-            place(&self.image, place_at, self.partitions_of(topic))
+            place(self.image, place_at, self.partitions_of(topic))
         } else {
-            assigned(topic, &self.image)?
+            assigned(topic, self.image)?
         };
         let created = CreatedTopic {
             id,
@@ -316,7 +316,7 @@ pub(super) fn without_duplicates<T, R>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::controller;
+    use super::super::testing::Cluster;
     use super::*;
     use expect_test::{Expect, expect};
     use std::fmt::Write as _;
@@ -338,14 +338,14 @@ mod tests {
 
     /// Creates one after the other; a line each: partitions with their leaders, or the refusal.
     #[track_caller]
-    fn check(controller: &mut Controller, topics: Vec<NewTopic>, expect: &Expect) {
+    fn check(mut cluster: Cluster, topics: Vec<NewTopic>, expect: &Expect) {
         let mut text = String::new();
         for topic in topics {
-            let (records, results) = controller.create_topics(vec![topic], false);
+            let (records, results) = cluster.decide(|c| c.create_topics(vec![topic], false));
             for (name, result) in results {
                 let _ = match result {
                     Ok(_) => {
-                        let made = controller.image().topic(&name).unwrap();
+                        let made = cluster.image.topic(&name).unwrap();
                         let leaders: Vec<_> = made.partitions.iter().map(|p| p.leader.0).collect();
                         writeln!(text, "{name}: leaders {leaders:?}, {} records", records.len())
                     }
@@ -359,7 +359,7 @@ mod tests {
     #[test]
     fn leaders_go_round_the_nodes_from_topic_to_topic() {
         check(
-            &mut controller(3, "num.partitions=2"),
+            Cluster::new(3, "num.partitions=2"),
             vec![
                 topic("a", 4, 1),
                 topic("b", 1, 1),
@@ -382,7 +382,7 @@ mod tests {
     #[test]
     fn what_cannot_be_created_is_refused_with_the_reason() {
         check(
-            &mut controller(2, ""),
+            Cluster::new(2, ""),
             vec![
                 topic("a.b", 1, 1),
                 topic("a.b", 1, 1),
@@ -442,11 +442,11 @@ mod tests {
 
     #[test]
     fn one_bad_topic_does_not_harm_the_others_of_its_request() {
-        let mut controller = controller(1, "");
+        let mut cluster = Cluster::new(1, "");
         let request =
             || vec![topic("w", 1, 1), topic("bad", 0, 1), topic("w", 1, 1), topic("z", 1, 1)];
-        let (records, results) = controller.create_topics(request(), true);
-        assert_eq!((records.len(), controller.image().topics().len()), (0, 0));
+        let (records, results) = cluster.decide(|c| c.create_topics(request(), true));
+        assert_eq!((records.len(), cluster.image.topics().len()), (0, 0));
         let text = |results: &Results<CreatedTopic>| {
             let line = |(name, r): &(String, Result<_, ControllerError>)| match r {
                 Ok(_) => format!("{name}: ok"),
@@ -459,32 +459,33 @@ mod tests {
             bad: Number of partitions was set to an invalid non-positive value.
             z: ok"]]
         .assert_eq(&text(&results));
-        let (records, results) = controller.create_topics(request(), false);
+        let (records, results) = cluster.decide(|c| c.create_topics(request(), false));
         assert_eq!((records.len(), results.len()), (2, 3));
-        assert_eq!(controller.image().topics().len(), 1);
+        assert_eq!(cluster.image.topics().len(), 1);
     }
 
     #[test]
     fn topics_are_deleted_by_name_or_id_and_not_by_both() {
-        let mut controller = controller(1, "");
+        let mut cluster = Cluster::new(1, "");
         let four = ["a", "b", "c", "d"];
-        controller.create_topics(four.iter().map(|n| topic(n, 2, 1)).collect(), false);
-        let id = |c: &Controller, name: &str| c.image().topic(name).unwrap().id;
+        let topics = four.iter().map(|n| topic(n, 2, 1)).collect();
+        cluster.decide(|c| c.create_topics(topics, false));
+        let id = |c: &Cluster, name: &str| c.image.topic(name).unwrap().id;
         let named = |n: &str| TopicRef { name: Some(n.into()), id: TopicId::ZERO };
         let by_id = |id| TopicRef { name: None, id };
         let request = vec![
             named("a"),
-            by_id(id(&controller, "b")),
+            by_id(id(&cluster, "b")),
             named("c"),
             named("c"),
             named("d"),
-            by_id(id(&controller, "d")),
+            by_id(id(&cluster, "d")),
             named("nope"),
             by_id(TopicId([9; 16])),
             by_id(TopicId::ZERO),
             TopicRef { name: Some("x".into()), id: TopicId([8; 16]) },
         ];
-        let (records, results) = controller.delete_topics(request);
+        let (records, results) = cluster.decide(|c| c.delete_topics(request));
         assert_eq!(records.len(), 2);
         let mut text = String::new();
         for (topic, result) in results {
@@ -504,27 +505,27 @@ mod tests {
             a, id: gone
         "]]
         .assert_eq(&text);
-        let left: Vec<_> = controller.image().topics().map(|t| t.name.to_string()).collect();
+        let left: Vec<_> = cluster.image.topics().map(|t| t.name.to_string()).collect();
         assert_eq!(left, ["c", "d"]);
     }
 
     #[test]
     fn deletion_can_be_switched_off() {
-        let mut controller = controller(1, "delete.topic.enable=false");
-        controller.create_topics(vec![topic("a", 1, 1)], false);
+        let mut cluster = Cluster::new(1, "delete.topic.enable=false");
+        cluster.decide(|c| c.create_topics(vec![topic("a", 1, 1)], false));
         let named = TopicRef { name: Some("a".into()), id: TopicId::ZERO };
-        let (records, results) = controller.delete_topics(vec![named]);
+        let (records, results) = cluster.decide(|c| c.delete_topics(vec![named]));
         assert_eq!(records.len(), 0);
         assert_eq!(results[0].1, Err(ControllerError::DeletionDisabled));
     }
 
     #[test]
     fn the_topic_of_committed_offsets_gets_what_the_coordinator_needs() {
-        let mut controller = controller(2, "offsets.topic.num.partitions=4");
+        let mut cluster = Cluster::new(2, "offsets.topic.num.partitions=4");
         let names =
             vec![CONSUMER_OFFSETS.to_owned(), "__transaction_state".to_owned(), "a".to_owned()];
-        controller.auto_create(names);
-        let image = controller.image();
+        cluster.decide(|c| (c.auto_create(names), ()));
+        let image = &cluster.image;
         assert_eq!(image.topics().len(), 2);
         assert_eq!(image.topic(CONSUMER_OFFSETS).unwrap().partitions.len(), 4);
         let set = image.config(&Resource::topic(CONSUMER_OFFSETS)).unwrap();
