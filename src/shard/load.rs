@@ -32,6 +32,8 @@ pub(super) struct Loading {
 enum What {
     /// The metadata log, and the image so far.
     Metadata(Image),
+    /// A partition of the offsets topic.
+    Groups(i32),
 }
 
 /// What one step came to.
@@ -46,6 +48,12 @@ impl Shard {
     /// Begins to read the metadata log.
     pub(super) fn load_metadata(&mut self, log: LogId) {
         self.begin_load(log, What::Metadata(Image::default()));
+    }
+
+    /// This node begins to lead a partition of the offsets topic: its groups are read back.
+    pub(super) fn load_groups(&mut self, log: LogId, partition: i32) {
+        self.groups.load(partition);
+        self.begin_load(log, What::Groups(partition));
     }
 
     fn begin_load(&mut self, log: LogId, what: What) {
@@ -91,7 +99,7 @@ impl Shard {
                     if header.last_offset() < at {
                         continue;
                     }
-                    if let Err(why) = Self::load_batch(loading, &header, whole) {
+                    if let Err(why) = self.load_batch(loading, &header, whole) {
                         return Step::Failed(why);
                     }
                     loading.at = header.next_offset();
@@ -102,6 +110,7 @@ impl Shard {
     }
 
     fn load_batch(
+        &mut self,
         loading: &mut Loading,
         header: &batch::BatchHeader,
         whole: &[u8],
@@ -112,30 +121,44 @@ impl Shard {
         let mut changes = Vec::new();
         for read in record::records(&plain, header.count) {
             let record = read.map_err(|e| e.to_string())?;
-            match &mut loading.what {
+            match &loading.what {
                 What::Metadata(_) => {
                     let value = record.value.unwrap_or_default();
                     changes.push(image::decode(value).map_err(|e| e.to_string())?);
                 }
+                What::Groups(partition) => {
+                    let key = record.key.unwrap_or_default();
+                    if let Err(error) = self.groups.replay(*partition, key, record.value) {
+                        tracing::warn!(partition, %error, "a group record was skipped");
+                    }
+                }
             }
         }
-        let What::Metadata(image) = &mut loading.what;
-        *image = image.apply(&changes).map_err(|e| e.to_string())?.0;
+        if let What::Metadata(image) = &mut loading.what {
+            *image = image.apply(&changes).map_err(|e| e.to_string())?.0;
+        }
         Ok(())
     }
 
     fn loaded(&mut self, loading: Loading) {
         match loading.what {
             What::Metadata(image) => self.metadata_loaded(loading.log, image),
+            What::Groups(partition) => {
+                self.ask_groups(|groups, at, out| groups.loaded(partition, at, out));
+            }
         }
     }
 
     fn load_failed(&mut self, loading: &Loading, why: &str) {
-        let at = loading.at;
+        let at = loading.at.0;
         match loading.what {
             What::Metadata(_) => {
-                tracing::error!(offset = at.0, why, "the metadata log cannot be read");
+                tracing::error!(offset = at, why, "the metadata log cannot be read");
                 self.failed = true;
+            }
+            // Its groups stay in loading: clients are told to try again, and nothing is lost.
+            What::Groups(partition) => {
+                tracing::error!(partition, offset = at, why, "group records cannot be read");
             }
         }
     }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use crate::base::{NodeId, Offset, TopicId, TopicPartition};
 use crate::config::{Compression, Layers, Level, TopicConfig};
-use crate::image::{self, Delta, Image, Record, Topic, is_internal_topic};
+use crate::image::{self, CONSUMER_OFFSETS, Delta, Image, Record, Topic, is_internal_topic};
 use crate::partition::append::Rules;
 use crate::partition::leader::Leader;
 use crate::shard::partition::{LocalTopic, Partition};
@@ -198,7 +198,10 @@ impl Shard {
     fn remove_topic(&mut self, id: TopicId) {
         for log in self.partitions.remove_topic(id) {
             self.fail_waits(log);
-            self.partitions.remove(log);
+            let gone = self.partitions.remove(log);
+            if let Some(gone) = gone.filter(|p| &*p.topic == CONSUMER_OFFSETS) {
+                self.ask_groups(|groups, _, out| groups.unload(gone.id.partition, out));
+            }
             self.store.delete(log);
         }
     }
@@ -226,6 +229,12 @@ impl Shard {
             let min = usize::try_from(settings.min_insync_replicas).unwrap_or(1);
             let leader = Leader::new(state.leader_epoch, end, end, min, followers, self.now);
             self.partitions.put(Partition::new(id, Arc::clone(&topic.name), log, leader));
+            if &*topic.name == CONSUMER_OFFSETS {
+                self.load_groups(log, index as i32);
+            }
+        }
+        if &*topic.name == CONSUMER_OFFSETS {
+            self.groups.set_partitions(topic.partitions.len() as i32);
         }
         let name = Arc::clone(&topic.name);
         self.partitions.put_topic(LocalTopic { name, id: topic.id, partitions: logs });
