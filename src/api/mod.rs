@@ -8,12 +8,29 @@
 //! there as it came ([`On::Controller`]), and its answer comes back to the connection by the
 //! [`Slot`](crate::shard::Slot) in its [`Call`].
 
+pub mod alter_configs;
 pub mod api_versions;
+pub mod change;
+pub mod create_partitions;
+pub mod create_topics;
+pub mod delete_topics;
+pub mod describe_cluster;
+pub mod describe_configs;
+pub mod describe_topic_partitions;
 pub mod error;
 pub mod fetch;
 mod fetch_answer;
+pub mod find_coordinator;
+pub mod incremental_alter_configs;
+pub mod init_producer_id;
+pub mod list_config_resources;
+pub mod metadata;
 pub mod produce;
+mod resources;
+mod rights;
 pub mod table;
+#[cfg(test)]
+mod testing;
 
 use std::net::IpAddr;
 

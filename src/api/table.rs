@@ -65,7 +65,19 @@ macro_rules! apis {
 apis! {
     0 produce(bytes) 3..=13 flexible 9 Here,
     1 fetch(bytes) 4..=18 flexible 12 Here,
+    3 metadata(MetadataRequest) 0..=13 flexible 9 Here,
+    10 find_coordinator(FindCoordinatorRequest) 0..=6 flexible 3 Here,
     18 api_versions(ApiVersionsRequest) 0..=4 flexible 3 Here,
+    19 create_topics(CreateTopicsRequest) 2..=7 flexible 5 Controller,
+    20 delete_topics(DeleteTopicsRequest) 1..=6 flexible 4 Controller,
+    22 init_producer_id(InitProducerIdRequest) 0..=5 flexible 2 Controller,
+    32 describe_configs(DescribeConfigsRequest) 1..=4 flexible 4 Here,
+    33 alter_configs(AlterConfigsRequest) 0..=2 flexible 2 Controller,
+    37 create_partitions(CreatePartitionsRequest) 0..=3 flexible 2 Controller,
+    44 incremental_alter_configs(IncrementalAlterConfigsRequest) 0..=1 flexible 1 Controller,
+    60 describe_cluster(DescribeClusterRequest) 0..=2 flexible 0 Here,
+    74 list_config_resources(ListConfigResourcesRequest) 0..=1 flexible 0 Here,
+    75 describe_topic_partitions(DescribeTopicPartitionsRequest) 0..=0 flexible 0 Here,
 }
 
 /// The row of a key.

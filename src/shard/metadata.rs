@@ -42,7 +42,7 @@ pub struct Controller {
     published: VecDeque<(u64, Option<(Slot, Answer)>)>,
     number: u64,
     applied: Vec<u64>,
-    /// First and last producer id that may be given out without a record.
+    /// Producer ids that a record has reserved and nobody has yet.
     pub producer_ids: std::ops::Range<i64>,
 }
 

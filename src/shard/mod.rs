@@ -63,6 +63,8 @@ pub struct Shard {
     effects: Vec<Effect>,
     /// The journal failed: nothing can be promised any more, and the process must stop.
     pub failed: bool,
+    /// State of the random numbers that topic ids are made of.
+    pub random: u64,
     /// Answers to requests that were parked, for connections of this shard.
     pub outbox: Vec<(Slot, Answer)>,
     /// Mail for sibling shards.
@@ -88,6 +90,7 @@ impl Shard {
             acks: Acks::default(),
             effects: Vec::new(),
             failed: false,
+            random,
             outbox: Vec::new(),
             post: Vec::new(),
         }
