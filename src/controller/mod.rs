@@ -59,10 +59,10 @@ impl<'a> Controller<'a> {
     }
 
     /// The server starts with these nodes: the first records of a new cluster, or what has changed.
-    pub fn register(&mut self, nodes: Vec<Node>) -> Vec<Record> {
+    /// `cluster_id` is the id of a new one.
+    pub fn register(&mut self, cluster_id: &str, nodes: Vec<Node>) -> Vec<Record> {
         if self.image.cluster_id().is_empty() {
-            let id = self.new_id().to_string();
-            return bootstrap(id.into(), nodes);
+            return bootstrap(cluster_id.into(), nodes);
         }
         let changed = |n: &Node| self.image.node(n.id) != Some(n);
         nodes.into_iter().filter(changed).map(Record::Node).collect()
@@ -133,7 +133,7 @@ mod testing {
             let server = ServerConfig::load(file, &[]).unwrap();
             let mut cluster = Self { image: Image::default(), server, random: 7 };
             let node = |id| Node { id: NodeId(id), host: "h".into(), port: 9092, rack: None };
-            cluster.decide(|c| (c.register((0..nodes).map(node).collect()), ()));
+            cluster.decide(|c| (c.register("c", (0..nodes).map(node).collect()), ()));
             cluster
         }
 
@@ -158,12 +158,12 @@ mod tests {
     #[test]
     fn a_new_cluster_gets_a_name_and_its_nodes_and_a_known_one_what_has_changed() {
         let mut cluster = Cluster::new(2, "");
-        assert_eq!(cluster.image.cluster_id().len(), 22);
+        assert_eq!(cluster.image.cluster_id(), "c");
         assert_eq!(cluster.image.nodes().len(), 2);
         let mut nodes: Vec<Node> = cluster.image.nodes().cloned().collect();
-        assert_eq!(cluster.decide(|c| (c.register(nodes.clone()), ())).0, []);
+        assert_eq!(cluster.decide(|c| (c.register("c", nodes.clone()), ())).0, []);
         nodes[1].port = 1;
-        let (records, ()) = cluster.decide(|c| (c.register(nodes.clone()), ()));
+        let (records, ()) = cluster.decide(|c| (c.register("c", nodes.clone()), ()));
         assert_eq!(records, [Record::Node(nodes[1].clone())]);
     }
 

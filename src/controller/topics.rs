@@ -494,16 +494,16 @@ mod tests {
             let result = result.map_or_else(|e| e.to_string(), |()| "gone".to_owned());
             writeln!(text, "{name}, {id}: {result}").unwrap();
         }
-        expect![[r"
+        expect![[r#"
             -, no id: Neither topic name nor id were specified.
             -, id: This server does not host this topic ID.
             c, no id: Duplicate topic name.
             d, id: The provided topic name maps to an ID that was already supplied.
             nope, no id: This server does not host this topic-partition.
             x, id: You may not specify both topic name and topic id.
-            b, id: gone
             a, id: gone
-        "]]
+            b, id: gone
+        "#]]
         .assert_eq(&text);
         let left: Vec<_> = cluster.image.topics().map(|t| t.name.to_string()).collect();
         assert_eq!(left, ["c", "d"]);

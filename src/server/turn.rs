@@ -199,6 +199,9 @@ impl Node {
                     let mail = Mail::Applied { by: self.shard.index, number };
                     self.shard.post.push(Post { to: CONTROLLER, mail });
                 }
+                Mail::CreateMissing { names } => {
+                    api::change::create_missing(&mut self.shard, names);
+                }
                 Mail::Applied { by, number } => self.shard.on_applied(by, number),
                 Mail::Stop => self.stop(outside),
             }

@@ -39,6 +39,11 @@ pub enum Mail {
         /// The whole response.
         answer: Answer,
     },
+    /// Create these topics, which a client asked about, if they are still missing.
+    CreateMissing {
+        /// Their names.
+        names: Vec<String>,
+    },
     /// The metadata changed.
     Image {
         /// All of it.

@@ -55,7 +55,8 @@ pub struct Shard {
     pub config: Arc<ServerConfig>,
     /// The metadata that this node goes by.
     pub image: Arc<Image>,
-    publisher: Option<Publisher>,
+    /// On the controller's shard, the way of its records.
+    pub publisher: Option<Publisher>,
     /// What the metadata begins with, until it has begun.
     start: Start,
     loading: Vec<Loading>,
@@ -78,6 +79,8 @@ pub struct Shard {
     effects: Vec<Effect>,
     /// The journal failed: nothing can be promised any more, and the process must stop.
     pub failed: bool,
+    /// State of the random numbers that topic ids are made of.
+    pub random: u64,
     /// Answers to requests that were parked, for connections of this shard.
     pub outbox: Vec<(Slot, Answer)>,
     /// Mail for sibling shards.
@@ -121,6 +124,7 @@ impl Shard {
             acks: Acks::default(),
             effects: Vec::new(),
             failed: false,
+            random,
             outbox: Vec::new(),
             post: Vec::new(),
         }
