@@ -11,7 +11,7 @@
 //! after a start. So nobody is shown an offset that could still be lost. What Kafka keeps in memory
 //! only (who is joining, timers, sessions) stays in memory here too.
 //!
-//! One file per part of the protocol: [`group`] the state, `join`, `rebalance` (the join phase from
+//! One file per part of the protocol: `group` the state, `join`, `rebalance` (the join phase from
 //! its start to its end), `sync`, `session` (heartbeats, leaving, silence), `offsets`, `expiry`,
 //! `admin` (describe, list, delete); beneath them `appends` (what is on its way to the log),
 //! `records` (its format), `timers` and `ids`.
