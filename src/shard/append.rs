@@ -174,7 +174,7 @@ impl Shard {
 
     /// Everything below `end` is as safe as the topic asks.
     fn on_safe(&mut self, log: LogId, end: Offset) {
-        if self.controller.as_ref().is_some_and(|c| c.log() == log) {
+        if self.publisher.as_ref().is_some_and(|c| c.log() == log) {
             self.on_metadata_durable(end);
             return;
         }

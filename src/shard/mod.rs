@@ -7,6 +7,7 @@
 pub mod append;
 pub mod call;
 pub mod groups;
+mod load;
 pub mod mail;
 pub mod metadata;
 pub mod park;
@@ -20,18 +21,19 @@ use bytes::Bytes;
 use crate::base::{Moment, NodeId, WallMs};
 use crate::config::ServerConfig;
 use crate::coordinator::Groups;
-use crate::image::Image;
+use crate::image::{Image, Node};
 use crate::partition::leader::Effect;
 use crate::purgatory::acks::Acks;
 use crate::runtime::network::ConnectionId;
-use crate::storage::Store;
+use crate::storage::{LogConfig, Store};
 use crate::wire::frame::Answer;
 
 pub use call::{Call, Slot};
 use groups::GroupAppends;
 pub use groups::GroupCall;
+use load::Loading;
 pub use mail::{Mail, Post, ShardIndex};
-use metadata::Controller;
+use metadata::{METADATA_PARTITION, METADATA_TOPIC, Publisher};
 use park::{Fetches, ParkedAck};
 use partition::Partitions;
 use sessions::Sessions;
@@ -53,8 +55,12 @@ pub struct Shard {
     pub config: Arc<ServerConfig>,
     /// The metadata that this node goes by.
     pub image: Arc<Image>,
-    /// On the controller's shard, the controller.
-    pub controller: Option<Controller>,
+    publisher: Option<Publisher>,
+    /// What the metadata begins with, until it has begun.
+    start: Start,
+    loading: Vec<Loading>,
+    /// An image is applied: clients may come.
+    pub ready: bool,
     /// The logs.
     pub store: Store,
     /// The partitions that this node leads, and the way to them.
@@ -76,6 +82,17 @@ pub struct Shard {
     pub post: Vec<Post>,
 }
 
+/// What the controller's shard has to know when the server starts.
+#[derive(Debug, Default)]
+pub struct Start {
+    /// The cluster's id, should it be new.
+    pub cluster_id: Arc<str>,
+    /// All nodes of this server, with their addresses.
+    pub nodes: Vec<Node>,
+    /// Number of shards.
+    pub shards: usize,
+}
+
 impl Shard {
     /// A node over its store, without metadata yet.
     pub fn new(index: ShardIndex, config: Arc<ServerConfig>, store: Store, random: u64) -> Self {
@@ -86,7 +103,10 @@ impl Shard {
             node: config.node_id,
             config,
             image: Arc::default(),
-            controller: None,
+            publisher: None,
+            start: Start::default(),
+            loading: Vec::new(),
+            ready: false,
             now: Moment(0),
             wall: WallMs(0),
             store,
@@ -101,6 +121,17 @@ impl Shard {
             outbox: Vec::new(),
             post: Vec::new(),
         }
+    }
+
+    /// Begins to hold the controller: reads the metadata log, then publishes what it says. All
+    /// shards are ready once they have applied that.
+    pub fn start_controller(&mut self, start: Start) {
+        self.start = start;
+        let log = self.store.find(METADATA_PARTITION).unwrap_or_else(|| {
+            let kept_for_ever = LogConfig { delete: false, ..LogConfig::default() };
+            self.store.create(METADATA_PARTITION, METADATA_TOPIC, kept_for_ever, self.now)
+        });
+        self.load_metadata(log);
     }
 
     /// Whether requests that change metadata run here.
