@@ -135,8 +135,9 @@ impl<R> Groups<R> {
     }
 
     /// This node has become leader of the partition: its requests are put off until
-    /// [`Self::loaded`]. A second call starts anew.
-    pub fn load(&mut self, partition: i32) {
+    /// [`Self::loaded`]. If it was leader before, that was another time: [`Self::unload`] comes first.
+    pub fn load(&mut self, partition: i32, out: &mut Vec<Effect<R>>) {
+        self.unload(partition, out);
         let fresh =
             Partition { loading: true, groups: GroupMap::default(), expiry: Timer::default() };
         self.partitions.insert(partition, fresh);

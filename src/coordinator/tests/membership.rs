@@ -378,7 +378,7 @@ fn members_without_an_assignment_get_an_empty_one() {
 #[test]
 fn ten_thousand_groups_that_send_heartbeats_have_one_deadline_each() {
     let mut groups = Groups::new(GroupLimits { offsets_topic_partitions: 1, ..limits() }, 1);
-    groups.load(0);
+    groups.load(0, &mut Vec::new());
     let member = |i: i32| (format!("g{i}"), format!("m{i}"));
     for (group, member) in (0..10_000).map(member) {
         let mut value = vec![0, 3, 0, 1];
