@@ -65,6 +65,11 @@ macro_rules! apis {
 apis! {
     0 produce(bytes) 3..=13 flexible 9 Here,
     1 fetch(bytes) 4..=18 flexible 12 Here,
+    2 list_offsets(ListOffsetsRequest) 1..=11 flexible 6 Here,
+    21 delete_records(DeleteRecordsRequest) 0..=2 flexible 2 Here,
+    23 offset_for_leader_epoch(OffsetForLeaderEpochRequest) 2..=4 flexible 4 Here,
+    35 describe_log_dirs(DescribeLogDirsRequest) 1..=5 flexible 2 Here,
+    61 describe_producers(DescribeProducersRequest) 0..=0 flexible 0 Here,
     8 offset_commit(OffsetCommitRequest) 2..=10 flexible 8 Here,
     9 offset_fetch(OffsetFetchRequest) 1..=10 flexible 6 Here,
     11 join_group(JoinGroupRequest) 0..=9 flexible 6 Here,

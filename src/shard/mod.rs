@@ -61,6 +61,8 @@ pub struct Shard {
     loading: Vec<Loading>,
     /// An image is applied: clients may come.
     pub ready: bool,
+    /// Directory of the logs, for whoever asks.
+    pub dir: Arc<str>,
     /// The logs.
     pub store: Store,
     /// The partitions that this node leads, and the way to them.
@@ -103,6 +105,7 @@ impl Shard {
             node: config.node_id,
             config,
             image: Arc::default(),
+            dir: Arc::default(),
             publisher: None,
             start: Start::default(),
             loading: Vec::new(),
