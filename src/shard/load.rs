@@ -53,7 +53,8 @@ impl Shard {
 
     /// This node begins to lead a partition of the offsets topic: its groups are read back.
     pub(super) fn load_groups(&mut self, log: LogId, partition: i32) {
-        self.groups.load(partition);
+        self.loading.retain(|loading| loading.log != log);
+        self.ask_groups(|groups, _, out| groups.load(partition, out));
         self.begin_load(log, What::Groups(partition));
     }
 

@@ -199,6 +199,9 @@ impl Shard {
     }
 
     fn remove_topic(&mut self, id: TopicId) {
+        if let Ok(topic) = self.partitions.topic_by_id(id).cloned() {
+            self.ask_groups(|groups, at, out| groups.on_topics_deleted(&[&topic.name], at, out));
+        }
         for log in self.partitions.remove_topic(id) {
             self.fail_waits(log);
             let gone = self.partitions.remove(log);
