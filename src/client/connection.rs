@@ -267,6 +267,16 @@ impl Connection {
 }
 
 impl Answer {
+    /// What comes of a request that gets no answer, once it is written.
+    pub fn nothing() -> Self {
+        Self { correlation_id: -1, api: "nothing", version: -1, body: Bytes::new() }
+    }
+
+    /// Whether this is an answer of the broker.
+    pub fn is_something(&self) -> bool {
+        self.version >= 0
+    }
+
     #[cfg(test)]
     pub(super) fn of(api: &'static str, version: i16, body: Bytes) -> Self {
         Self { correlation_id: 0, api, version, body }

@@ -21,6 +21,7 @@
 //! Limits: each connection bounds its answers and its requests in flight, the producer its buffer,
 //! the fetcher what it asks for.
 
+pub mod admin;
 pub mod assignor;
 pub mod blocking;
 pub mod call;

@@ -60,6 +60,8 @@ struct Link<T> {
     connection: Connection,
     waiting: VecDeque<(T, Outgoing)>,
     asked: VecDeque<Asked<T>>,
+    /// Requests without an answer that are not all written.
+    unanswered: Vec<(T, u64)>,
     opened_at: Moment,
 }
 
@@ -134,6 +136,7 @@ impl<T: Copy> Net<T> {
                         connection: Connection::new(self.options.clone()),
                         waiting: VecDeque::new(),
                         asked: VecDeque::new(),
+                        unanswered: Vec::new(),
                         opened_at: self.clock.now(),
                     });
                     return Ok(self.links.len() - 1);
@@ -178,7 +181,7 @@ impl<T: Copy> Net<T> {
             let now = self.clock.now();
             let link = &mut self.links[at];
             link.take_waiting(now, &mut self.done);
-            if let Err(e) = link.write() {
+            if let Err(e) = link.write(&mut self.done) {
                 let e = failure(&self.links[at].endpoint, "writing to", e);
                 self.drop_link(at, &e);
             }
@@ -220,7 +223,7 @@ impl<T: Copy> Net<T> {
         let link = self.links.swap_remove(at);
         let asked = link.asked.into_iter().map(|a| (a.tag, a.id));
         let waiting = link.waiting.into_iter().map(|(tag, outgoing)| (tag, outgoing.id));
-        let over = asked.chain(waiting);
+        let over = asked.chain(waiting).chain(link.unanswered);
         self.done.extend(over.map(|(tag, id)| Done { tag, id, result: Err(error.clone()) }));
     }
 }
@@ -248,13 +251,13 @@ impl<T: Copy> Link<T> {
                     timeout_ms,
                     deadline: now + Duration::from_millis(timeout_ms),
                 }),
-                Ok(_) => {}
+                Ok(_) => self.unanswered.push((tag, id)),
                 Err(e) => done.push(Done { tag, id, result: Err(e) }),
             }
         }
     }
 
-    fn write(&mut self) -> io::Result<()> {
+    fn write(&mut self, done: &mut Vec<Done<T>>) -> io::Result<()> {
         while !self.connection.outgoing().is_empty() {
             match self.stream.write(self.connection.outgoing()) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -263,6 +266,8 @@ impl<T: Copy> Link<T> {
                 Err(e) => return Err(e),
             }
         }
+        let written = self.unanswered.drain(..);
+        done.extend(written.map(|(tag, id)| Done { tag, id, result: Ok(Answer::nothing()) }));
         Ok(())
     }
 

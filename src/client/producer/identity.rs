@@ -45,7 +45,10 @@ impl Identity {
         }
         *next_id += 1;
         *self = Self::Asked { id: *next_id };
-        let request = msg!(InitProducerIdRequest { transaction_timeout_ms: i32::MAX });
+        let request = msg!(InitProducerIdRequest {
+            transactional_id: None,
+            transaction_timeout_ms: i32::MAX,
+        });
         let call = Typed::new(request).boxed();
         out.push(Outgoing { to: To::Any, id: *next_id, timeout_ms, call });
         false

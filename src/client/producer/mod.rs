@@ -278,16 +278,11 @@ impl Producer {
         let call = if acks == 0 { call.unanswered() } else { call };
         self.next_id += 1;
         out.push(Outgoing { to: To::Node(node), id: self.next_id, timeout_ms, call: call.boxed() });
-        if acks == 0 {
-            for name in &sent {
-                self.finish(name, Ok(Offset(-1)), done);
-            }
-        } else {
-            self.in_flight.insert(self.next_id, InFlight { node, partitions: sent });
-        }
+        self.in_flight.insert(self.next_id, InFlight { node, partitions: sent });
     }
 
-    /// The answer to a request of [`Self::poll`], or why there is none.
+    /// The answer to a request of [`Self::poll`], or why there is none; with acks=0, that the request
+    /// is written (the answer is then [`Answer::nothing`]).
     ///
     /// # Errors
     /// When no producer id can be had for a reason that will not pass. Failures of single batches
@@ -308,10 +303,12 @@ impl Producer {
             return Ok(());
         }
         let Some(InFlight { partitions, .. }) = self.in_flight.remove(&id) else { return Ok(()) };
-        let answer = answer.and_then(|a| a.decode::<ProduceRequest>());
+        let answer =
+            answer.and_then(|a| a.is_something().then(|| a.decode::<ProduceRequest>()).transpose());
         for name in partitions {
             let outcome = match &answer {
-                Ok(answer) => outcome(answer, &name),
+                Ok(Some(answer)) => outcome(answer, &name),
+                Ok(None) => Ok(Offset(-1)),
                 Err(e) => Err(e.clone()),
             };
             match outcome {
