@@ -33,19 +33,26 @@ pub(crate) fn parse<O: CommandFactory + FromArgMatches>(
     about: &'static str,
     args: &[String],
 ) -> Result<O, ExitCode> {
-    let mut command = command::<O>(name, about);
     if args.is_empty() {
-        eprintln!("{}", command.render_help());
+        eprintln!("{}", command::<O>(name, about).render_help());
         return Err(ExitCode::FAILURE);
     }
-    let words = std::iter::once(name).chain(args.iter().map(String::as_str));
-    let read = command.try_get_matches_from_mut(words).and_then(|m| O::from_arg_matches(&m));
-    read.map_err(|e| {
+    read(name, about, args.iter().map(String::as_str)).map_err(|e| {
         let failed = e.use_stderr();
         // Nothing is left to be told when the error itself cannot be printed.
         let _ = e.print();
         if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
     })
+}
+
+/// Reads the arguments, and prints nothing.
+pub(crate) fn read<'a, O: CommandFactory + FromArgMatches>(
+    name: &'static str,
+    about: &'static str,
+    args: impl Iterator<Item = &'a str>,
+) -> Result<O, clap::Error> {
+    let words = std::iter::once(name).chain(args);
+    command::<O>(name, about).try_get_matches_from(words).and_then(|m| O::from_arg_matches(&m))
 }
 
 fn command<O: CommandFactory>(name: &'static str, about: &'static str) -> clap::Command {

@@ -19,11 +19,16 @@ impl Properties {
                 Self::parse(&String::from_utf8_lossy(&text))
             }
         };
+        all.add(args);
+        Ok(all)
+    }
+
+    /// Adds `key=value` arguments.
+    pub(crate) fn add(&mut self, args: &[String]) {
         for arg in args {
             let (key, value) = arg.split_once('=').unwrap_or((arg, ""));
-            all.0.insert(key.to_owned(), value.to_owned());
+            self.set(key, value);
         }
-        Ok(all)
     }
 
     /// Reads the text of a Java property file.

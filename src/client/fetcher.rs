@@ -148,7 +148,7 @@ impl Fetcher {
         self.slots.get(partition).map(|s| s.position)
     }
 
-    /// When [`Self::poll`] may have something to send by the clock alone.
+    /// The next moment at which [`Self::poll`], just called, has something to send by the clock alone.
     pub fn deadline(&self, now: Moment) -> Moment {
         let waiting = self.slots.values().filter(|s| s.asked.is_none() && s.not_before > now);
         waiting.map(|s| s.not_before).min().unwrap_or(Moment::NEVER)

@@ -180,8 +180,8 @@ mod tests {
     use super::*;
 
     fn config(line: &str) -> Outcome<Config> {
-        let words = "p --bootstrap-server h:1 --topic t".split(' ').chain(line.split_whitespace());
-        Options::try_parse_from(words).unwrap().config()
+        let words = "--bootstrap-server h:1 --topic t".split(' ').chain(line.split_whitespace());
+        cli::read::<Options>("p", "", words).unwrap().config()
     }
 
     #[test]
@@ -196,8 +196,9 @@ mod tests {
     #[test]
     fn idempotence_goes_with_all_acks_and_retries() {
         let idempotent = |line: &str| config(line).unwrap().producer.idempotent;
-        assert!(idempotent("--acks=all"));
-        assert!(!idempotent("--request-required-acks=1"));
+        assert!(idempotent("--acks all"));
+        assert!(idempotent("--request-required-acks -1"));
+        assert!(!idempotent("--request-required-acks 1"));
         assert!(!idempotent("--message-send-max-retries 0"));
         assert!(!idempotent("--producer-property enable.idempotence=false"));
         assert!(config("--acks=1 --producer-property enable.idempotence=true").is_err());

@@ -246,8 +246,7 @@ mod tests {
     #[track_caller]
     fn check(lines: &str, expect: &Expect) {
         let result = |line: &str| {
-            let words = ["topics"].into_iter().chain(line.split_whitespace());
-            let options = Options::try_parse_from(words).unwrap();
+            let options = cli::read::<Options>("topics", "", line.split_whitespace()).unwrap();
             match options.check() {
                 Err(what) => what,
                 Ok(action) => match options.new_topic().and(options.check_numbers()) {

@@ -154,22 +154,21 @@ impl<T: Copy> Net<T> {
             self.write_all();
             self.expire();
             let now = self.clock.now();
-            if !self.done.is_empty() || now >= until {
-                let readable = poll_fds(watch, &[], Duration::ZERO).0;
-                return Woken { done: std::mem::take(&mut self.done), readable };
-            }
             let deadlines = self.links.iter().filter_map(Link::deadline);
             let next = deadlines.min().unwrap_or(Moment::NEVER).min(until);
+            // The sockets are looked at once even when there is no time to wait.
+            let timeout = if self.done.is_empty() { next.since(now) } else { Duration::ZERO };
             let links: Vec<_> = self
                 .links
                 .iter()
                 .map(|l| (l.stream.as_raw_fd(), !l.connection.outgoing().is_empty()))
                 .collect();
-            let (readable, ready, interrupted) = poll_fds(watch, &links, next.since(now));
+            let (readable, ready, interrupted) = poll_fds(watch, &links, timeout);
             for at in ready.into_iter().rev() {
                 self.read(at);
             }
-            if !readable.is_empty() || interrupted {
+            let is_over = interrupted || !readable.is_empty() || !self.done.is_empty();
+            if is_over || self.clock.now() >= until {
                 self.write_all();
                 return Woken { done: std::mem::take(&mut self.done), readable };
             }

@@ -127,16 +127,14 @@ impl Member {
         self.commits.len()
     }
 
-    /// When [`Self::poll`] has something to do by the clock alone.
-    pub fn deadline(&self) -> Moment {
+    /// The next moment at which [`Self::poll`], just called, has something to do by the clock alone.
+    pub fn deadline(&self, now: Moment) -> Moment {
         let lookup = match self.lookup {
             OffsetLookup::Wanted { not_before } => not_before,
             OffsetLookup::None | OffsetLookup::Asked { .. } => Moment::NEVER,
         };
-        match self.coordinator.node() {
-            Some(_) => self.membership.deadline().min(lookup),
-            None => self.coordinator.deadline(),
-        }
+        let all = [self.coordinator.deadline(), self.membership.deadline(), lookup];
+        all.into_iter().filter(|&moment| moment > now).min().unwrap_or(Moment::NEVER)
     }
 
     /// Sends what is due.

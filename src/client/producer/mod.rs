@@ -147,7 +147,7 @@ impl Producer {
         self.buffered_bytes
     }
 
-    /// The next moment at which [`Self::poll`] has something to do by the clock alone.
+    /// The next moment at which [`Self::poll`], just called, has something to do by the clock alone.
     pub fn deadline(&self, now: Moment) -> Moment {
         let lingers =
             self.queues.values().filter_map(|q| Some(q.opened_at()? + self.options.linger));
