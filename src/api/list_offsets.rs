@@ -36,6 +36,7 @@ const EARLIEST_LOCAL: i64 = -4;
 const LATEST_TIERED: i64 = -5;
 const EARLIEST_PENDING_UPLOAD: i64 = -6;
 const READ_COMMITTED: i8 = 1;
+const LEADER_EPOCH_FROM: i16 = 4;
 /// A lookup that the disk does not answer for this long is given up.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(30);
 
@@ -123,7 +124,7 @@ impl Parked {
         let end = if committed { leader.last_stable_offset() } else { leader.high_watermark() };
         let since = |version| self.call.version >= version;
         let row = |offset: Offset, timestamp: i64, epoch: Option<LeaderEpoch>| {
-            let leader_epoch = epoch.map_or(-1, |e| e.0);
+            let leader_epoch = epoch.filter(|_| since(LEADER_EPOCH_FROM)).map_or(-1, |e| e.0);
             let partition_index = asked.partition_index;
             Ok(Some(msg!(Row { partition_index, offset: offset.0, timestamp, leader_epoch })))
         };

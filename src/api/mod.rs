@@ -84,6 +84,9 @@ pub enum CloseReason {
         /// Version in the request.
         version: i16,
     },
+    /// The response could not be encoded; the log says which.
+    #[error("the response could not be encoded")]
+    Lost,
     /// A produce request with acks=0 failed; closing is the only way to tell.
     #[error("a produce request with acks=0 failed: {0}")]
     SilentFailure(String),

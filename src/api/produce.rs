@@ -287,7 +287,7 @@ impl Parked {
         }
         w.i32(0);
         w.no_tags();
-        Answer { parts: vec![w.finish()] }
+        Answer { parts: vec![w.finish()], is_lost: false }
     }
 }
 

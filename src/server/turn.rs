@@ -250,6 +250,9 @@ impl Node {
             let mut outbox = std::mem::take(&mut self.shard.outbox);
             for (slot, answer) in outbox.drain(..) {
                 let id = ConnectionId(slot.connection);
+                if answer.is_lost {
+                    self.close(id, outside);
+                }
                 if let Some(connection) = self.connections.get_mut(&id) {
                     connection.answer(slot.sequence, answer);
                     self.dirty.push(id);
