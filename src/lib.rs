@@ -4,6 +4,7 @@ pub mod api;
 pub mod base;
 pub mod config;
 pub mod controller;
+pub mod coordinator;
 pub mod image;
 pub mod net;
 pub mod partition;

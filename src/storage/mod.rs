@@ -1,270 +1,102 @@
-//! An in-memory log behind the store's interface, to bring up the path to it.
-#![allow(missing_docs, clippy::all, clippy::pedantic, reason = "temporary")]
-use crate::base::*;
-use crate::partition::{epochs::Epochs, producers::Producers};
-use crate::runtime::disk::*;
-use crate::wire::batch::{self, BatchHeader};
-use bytes::Bytes;
+//! The logs of one node: record batches on disk in Kafka's formats, durable through one journal.
+//!
+//! ```text
+//! append -> tail (memory) -> commit: journal, one write and one sync for all logs -> Durable
+//!                 |                   \ whole blocks of a log with much pending go straight to
+//!                 |                     its segment in the same commit
+//!                 `-> write jobs: whole blocks to segments, in large pieces, later
+//! checkpoint: sync segments, repeat unfinished blocks in the journal, free journal chunks
+//! read: from the tail, else from windows that read jobs fill
+//! ```
+//!
+//! [`Store`] is a pure state machine: what blocks leaves it as values ([`Commit`] for the
+//! committer, [`Job`] for the back) and comes back as values; what others must know comes out as
+//! [`StoreEvent`]s. Files: [`store`] the logs and appends; `commits`, `commit`, `journal`, `ring`
+//! group commit and its space; `background`, `jobs` the work of the back; `checkpoint`; `read`,
+//! `lookup`, `windows` reads; `retention`; `open`, `replay`, `load` recovery; `close` the clean
+//! stop; `log`, `segment`, `tail`, `index`, `progress`, `cache` the parts of a log.
+//!
+//! Invariants:
+//! - S1. A batch is reported durable only after a sync that covers it has returned.
+//! - S2. A failed write or sync is never tried again: the log is fenced, or the store fails.
+//! - S3. What was durable is never cut: damage to it fences the log and is named.
+//! - S4. A journal chunk is used again only when nothing in it is needed for recovery.
+//!
+//! Deliberately absent: compaction, transactions' index, truncation by followers.
+//! Tests: in each file; crashes and faults in `tests/sim`; real files in `tests/sim/files.rs`.
+
+mod background;
+mod cache;
+mod checkpoint;
+mod close;
+mod commit;
+mod commits;
+pub mod config;
+pub mod error;
+mod files;
+mod index;
+mod jobs;
+mod journal;
+mod load;
+mod log;
+mod lookup;
+mod open;
+mod progress;
+mod read;
+mod replay;
+mod retention;
+mod ring;
+mod scan;
+mod segment;
+pub mod store;
+mod stray;
+mod tail;
+mod windows;
+
 use std::sync::Arc;
+
+pub use commit::{Commit, CommitDone};
+pub use config::{LogConfig, StoreConfig};
+pub use error::{Response, StorageError};
+pub use jobs::{Job, JobDone};
+pub use log::{Append, Appended, Log};
+pub use lookup::{Find, Found};
+pub use read::{Batches, Read};
+pub use store::{Metrics, Store};
+
+use crate::base::Offset;
+
+/// A log of one store. Never used again for another log while the store is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LogId(pub u32);
-#[derive(Debug, thiserror::Error)]
-pub enum StorageError {
-    #[error("out of range")]
-    OffsetOutOfRange { asked: Offset, first: Offset, next: Offset },
-    #[error("corrupt")]
-    Corrupt,
-    #[error("fenced")]
-    Fenced,
-    #[error("deleted")]
-    Deleted,
-    #[error("l")]
-    BatchTooLarge { size_bytes: usize },
-}
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogConfig {
-    pub segment_bytes: u64,
-    pub segment_ms: i64,
-    pub retention_ms: i64,
-    pub retention_bytes: i64,
-    pub index_interval_bytes: u32,
-    pub flush_messages: i64,
-    pub flush_ms: i64,
-    pub delete: bool,
-}
-pub struct Log {
-    start: Offset,
-    end: Offset,
-    durable: Offset,
-    batches: Vec<(BatchHeader, Bytes)>,
-    producers: Producers,
-    epochs: Epochs,
-    tp: TopicPartition,
-    topic: String,
-}
-impl Log {
-    pub fn log_start(&self) -> Offset {
-        self.start
-    }
-    pub fn log_end(&self) -> Offset {
-        self.end
-    }
-    pub fn durable_end(&self) -> Offset {
-        self.durable
-    }
-    pub fn size_bytes(&self) -> u64 {
-        self.batches.iter().map(|b| b.1.len() as u64).sum()
-    }
-    pub fn producers(&self) -> &Producers {
-        &self.producers
-    }
-    pub fn epochs(&self) -> &Epochs {
-        &self.epochs
-    }
-    pub fn is_failed(&self) -> bool {
-        false
-    }
-}
-pub struct Append {
-    pub leader_epoch: LeaderEpoch,
-    pub append_time: Option<WallMs>,
-}
-pub struct Appended {
-    pub base_offset: Offset,
-    pub last_offset: Offset,
-    pub durable_wait: bool,
-}
-pub struct Batches {
-    pub parts: Vec<Bytes>,
-    pub bytes: usize,
-    pub next: Offset,
-}
-pub enum Read {
-    Ready(Batches),
-    Pending,
-}
-pub enum Find {
-    Ready(Option<(Offset, i64, LeaderEpoch)>),
-    Pending,
-}
-#[derive(Debug)]
+
+/// What the shard has to know.
+#[derive(Debug, Clone)]
 pub enum StoreEvent {
-    Durable { log: LogId, end: Offset },
-    Readable { log: LogId },
-    Failed { log: Option<LogId>, error: Arc<StorageError> },
-    LogStartMoved { log: LogId, start: Offset },
-}
-pub struct Commit(Vec<(LogId, Offset)>);
-impl CommitJob for Commit {
-    type Done = CommitDone;
-    fn run(self) -> CommitDone {
-        CommitDone(self.0)
-    }
-}
-pub struct CommitDone(Vec<(LogId, Offset)>);
-pub struct Job;
-impl BackJob for Job {
-    type Done = JobDone;
-    fn as_read(&self) -> Option<ReadSpec> {
-        None
-    }
-    fn finish_read(self, _: std::io::Result<Bytes>) -> JobDone {
-        JobDone
-    }
-    fn run(self, _: &dyn Disk) -> JobDone {
-        JobDone
-    }
-}
-pub struct JobDone;
-#[derive(Default)]
-pub struct Store {
-    logs: Vec<Log>,
-    inflight: bool,
-}
-impl Store {
-    pub fn logs(&self) -> impl Iterator<Item = (LogId, TopicPartition, &str)> {
-        self.logs.iter().enumerate().map(|(i, l)| (LogId(i as u32), l.tp, &*l.topic))
-    }
-    pub fn log(&self, id: LogId) -> Option<&Log> {
-        self.logs.get(id.0 as usize)
-    }
-    pub fn find(&self, tp: TopicPartition) -> Option<LogId> {
-        self.logs.iter().position(|l| l.tp == tp).map(|i| LogId(i as u32))
-    }
-    pub fn create(&mut self, tp: TopicPartition, topic: &str, _: LogConfig, _: Moment) -> LogId {
-        self.logs.push(Log {
-            start: Offset(0),
-            end: Offset(0),
-            durable: Offset(0),
-            batches: vec![],
-            producers: Producers::new(),
-            epochs: Epochs::new(),
-            tp,
-            topic: topic.into(),
-        });
-        LogId(self.logs.len() as u32 - 1)
-    }
-    pub fn configure(&mut self, _: LogId, _: LogConfig) {}
-    pub fn delete(&mut self, _: LogId) {}
-    pub fn append(
-        &mut self,
-        id: LogId,
-        b: &[u8],
-        h: &BatchHeader,
-        a: Append,
-        _: (Moment, WallMs),
-    ) -> Result<Appended, StorageError> {
-        let l = &mut self.logs[id.0 as usize];
-        let mut v = b.to_vec();
-        let base = l.end;
-        batch::set_base_offset(&mut v, base);
-        batch::set_leader_epoch(&mut v, a.leader_epoch);
-        if let Some(t) = a.append_time {
-            batch::set_append_time(&mut v, t.0)
-        }
-        let h2 = BatchHeader::parse(&v).unwrap_or(*h);
-        l.end = h2.next_offset();
-        if h2.has_producer() {
-            l.producers.on_append(&h2)
-        }
-        l.epochs.on_append(a.leader_epoch, base);
-        l.batches.push((h2, v.into()));
-        let _ = h;
-        Ok(Appended { base_offset: base, last_offset: h2.last_offset(), durable_wait: true })
-    }
-    pub fn commit(&mut self, _: Moment) -> Option<Commit> {
-        if self.inflight {
-            return None;
-        }
-        let d: Vec<_> = self
-            .logs
-            .iter()
-            .enumerate()
-            .filter(|(_, l)| l.end > l.durable)
-            .map(|(i, l)| (LogId(i as u32), l.end))
-            .collect();
-        if d.is_empty() {
-            None
-        } else {
-            self.inflight = true;
-            Some(Commit(d))
-        }
-    }
-    pub fn on_commit(&mut self, d: CommitDone, _: Moment, out: &mut Vec<StoreEvent>) {
-        self.inflight = false;
-        for (log, end) in d.0 {
-            self.logs[log.0 as usize].durable = end;
-            out.push(StoreEvent::Durable { log, end })
-        }
-    }
-    pub fn jobs(&mut self, _: &mut Vec<Job>) {}
-    pub fn on_job(&mut self, _: JobDone, _: Moment, _: &mut Vec<StoreEvent>) {}
-    pub fn next_deadline(&self) -> Moment {
-        Moment::NEVER
-    }
-    pub fn on_time(&mut self, _: Moment, _: WallMs) {}
-    pub fn read(
-        &mut self,
-        id: LogId,
-        from: Offset,
-        upto: Offset,
-        max: usize,
-        one: bool,
-    ) -> Result<Read, StorageError> {
-        let l = &self.logs[id.0 as usize];
-        if from < l.start || from > l.end {
-            return Err(StorageError::OffsetOutOfRange {
-                asked: from,
-                first: l.start,
-                next: l.end,
-            });
-        }
-        let mut p = vec![];
-        let mut n = 0;
-        let mut next = from;
-        for (h, b) in &l.batches {
-            if h.next_offset() <= from {
-                continue;
-            }
-            if h.base_offset >= upto {
-                break;
-            }
-            if n + b.len() > max && !(one && n == 0) {
-                break;
-            }
-            n += b.len();
-            p.push(b.clone());
-            next = h.next_offset();
-        }
-        Ok(Read::Ready(Batches { parts: p, bytes: n, next }))
-    }
-    pub fn bytes_between(&self, id: LogId, from: Offset, upto: Offset) -> usize {
-        self.logs[id.0 as usize]
-            .batches
-            .iter()
-            .filter(|(h, _)| h.next_offset() > from && h.base_offset < upto)
-            .map(|b| b.1.len())
-            .sum()
-    }
-    pub fn find_timestamp(&mut self, _: LogId, _: i64, _: Offset) -> Result<Find, StorageError> {
-        Ok(Find::Ready(None))
-    }
-    pub fn max_timestamp(&mut self, _: LogId, _: Offset) -> Result<Find, StorageError> {
-        Ok(Find::Ready(None))
-    }
-    pub fn delete_records(
-        &mut self,
-        id: LogId,
-        to: Offset,
-        _: Moment,
-    ) -> Result<Offset, StorageError> {
-        self.logs[id.0 as usize].start = to;
-        Ok(to)
-    }
-    pub fn is_full(&self) -> bool {
-        false
-    }
-    pub fn close(&mut self) -> Result<(), StorageError> {
-        Ok(())
-    }
+    /// Records below `end` survive a crash from now on.
+    Durable {
+        /// The log.
+        log: LogId,
+        /// Exclusive.
+        end: Offset,
+    },
+    /// A read or lookup that was pending is worth asking again.
+    Readable {
+        /// The log.
+        log: LogId,
+    },
+    /// A log is fenced, or (`None`) the journal failed and with it the node.
+    Failed {
+        /// The log.
+        log: Option<LogId>,
+        /// Why.
+        error: Arc<StorageError>,
+    },
+    /// Records below `start` are gone, durably.
+    LogStartMoved {
+        /// The log.
+        log: LogId,
+        /// Oldest offset that is left.
+        start: Offset,
+    },
 }
