@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod base;
+pub mod client;
 pub mod config;
 pub mod controller;
 pub mod coordinator;

@@ -1,7 +1,7 @@
 //! Kafka's error codes for what the machines below refuse.
 
 use crate::base::{LeaderEpoch, NodeId};
-use crate::coordinator::GroupError;
+use crate::coordinator::{GroupError, Outcomes};
 use crate::partition::append::{RecordRefusal, Refusal};
 use crate::partition::leader::EpochError;
 use crate::partition::producers::ProducerError;
@@ -130,6 +130,14 @@ impl From<GroupError> for ErrorCode {
 /// The code of an outcome, as messages have it.
 pub(super) fn group_code(result: Result<(), GroupError>) -> i16 {
     result.map_or_else(ErrorCode::from, |()| ErrorCode::NONE).0
+}
+
+/// The code for one item of a request: its own, or the one for all.
+pub(super) fn group_code_at(outcomes: &Outcomes, place: usize) -> i16 {
+    match outcomes {
+        Ok(each) => group_code(each.get(place).copied().unwrap_or(Ok(()))),
+        Err(error) => group_code(Err(*error)),
+    }
 }
 
 impl From<EpochError> for ErrorCode {

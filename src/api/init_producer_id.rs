@@ -24,7 +24,11 @@ pub fn handle(shard: &mut Shard, call: &Call, request: InitProducerIdRequest) ->
         return Outcome::answer(call, &response(&Err(Refused { code, message: None })));
     }
     let (latest, applied) = (shard.latest().clone(), shard.image.clone());
-    let (records, id) = next_producer_id(&latest, &applied, &mut shard.producer_ids);
+    let Some(publisher) = &mut shard.publisher else {
+        let code = ErrorCode::COORDINATOR_NOT_AVAILABLE;
+        return Outcome::answer(call, &response(&Err(Refused { code, message: None })));
+    };
+    let (records, id) = next_producer_id(&latest, &applied, &mut publisher.producer_ids);
     settle(shard, call, &records, vec![((), Ok(id))], |results| response(&results[0].1))
 }
 

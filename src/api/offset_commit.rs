@@ -5,7 +5,7 @@
 //! from v10 topics go by id.
 
 use crate::api::Outcome;
-use crate::api::error::group_code;
+use crate::api::error::group_code_at;
 use crate::base::TopicId;
 use crate::coordinator::{Answer, Commit, CommitOffset, Sender};
 use crate::image::Topic;
@@ -31,7 +31,7 @@ pub fn handle(shard: &mut Shard, call: &Call, request: OffsetCommitRequest) -> O
     let image = shard.image.clone();
     let by_id = call.version >= TOPIC_ID_FROM;
     let (mut response, mut offsets) = (OffsetCommitResponse::default(), Vec::new());
-    for topic in &request.topics {
+    for topic in request.topics.iter().filter(|t| !t.partitions.is_empty()) {
         let known = if by_id {
             image.topic_by_id(topic.topic_id.into()).ok_or(ErrorCode::UNKNOWN_TOPIC_ID)
         } else {
@@ -96,10 +96,7 @@ fn respond(call: &Call, mut response: OffsetCommitResponse, answer: Answer) -> f
     let outcomes = answer.each();
     let open = response.topics.iter_mut().flat_map(|t| &mut t.partitions);
     for (place, partition) in open.filter(|p| p.error_code == OPEN).enumerate() {
-        let outcome = outcomes
-            .as_ref()
-            .map_or_else(|error| Err(*error), |each| each.get(place).copied().unwrap_or(Ok(())));
-        partition.error_code = group_code(outcome);
+        partition.error_code = group_code_at(&outcomes, place);
     }
     call.answer(&response)
 }

@@ -129,7 +129,8 @@ fn fetch_some(
     Ok(answers.collect())
 }
 
-/// What to ask the coordinator for; `None` for an id that is not known. A name need not be known.
+/// What to ask the coordinator for; `None` for an id that is not known. A name need not be known; if
+/// it is, offsets of an older topic of that name are not shown.
 fn resolve<'a>(
     image: &'a Image,
     by_id: bool,
@@ -137,7 +138,8 @@ fn resolve<'a>(
 ) -> Option<FetchTopic<'a>> {
     let partitions = &topic.partition_indexes;
     if !by_id {
-        return Some(FetchTopic { topic: &topic.name, topic_id: TopicId::ZERO, partitions });
+        let topic_id = image.topic(&topic.name).map_or(TopicId::ZERO, |known| known.id);
+        return Some(FetchTopic { topic: &topic.name, topic_id, partitions });
     }
     let known = image.topic_by_id(topic.topic_id.into())?;
     Some(FetchTopic { topic: &known.name, topic_id: known.id, partitions })

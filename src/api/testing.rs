@@ -1,17 +1,16 @@
 //! A few nodes without sockets, for tests of handlers: requests in, answers out, commits at once.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::{Bytes, BytesMut};
 
 use crate::api::{self, Outcome, change, table};
-use crate::base::{Moment, WallMs};
+use crate::base::{Moment, NodeId, WallMs};
 use crate::config::ServerConfig;
 use crate::image::Node;
-use crate::runtime::disk::{BackJob, CommitJob};
+use crate::runtime::disk::CommitJob;
 use crate::runtime::files::Files;
 use crate::shard::{CONTROLLER, Mail, Post, Shard, ShardIndex, Slot, Start};
 use crate::storage::{Store, StoreConfig};
@@ -19,49 +18,30 @@ use crate::wire::ApiVersion;
 use crate::wire::frame::{Answer, SIZE_BYTES};
 use crate::wire::messages::{KafkaMessage, KafkaRequest};
 
-/// The nodes of one process, in a directory of their own that goes with them.
+/// The nodes of one process.
 pub(super) struct World {
     pub(super) shards: Vec<Shard>,
     sequence: u64,
-    dir: PathBuf,
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.dir);
-    }
 }
 
 impl World {
     /// `count` nodes of a new cluster, started with this properties file.
     pub(super) fn new(count: u16, file: &str) -> Self {
-        static WORLDS: AtomicU32 = AtomicU32::new(0);
-        let number = WORLDS.fetch_add(1, Ordering::Relaxed);
-        let name = format!("klamm-api-{}-{number}", std::process::id());
-        let dir = std::env::temp_dir().join(name);
         let config = ServerConfig::load(file, &[]).unwrap();
-        let shard = |i: u16| {
-            let small = StoreConfig {
-                journal_bytes: 4 << 20,
-                journal_chunk_bytes: 1 << 20,
-                commit_bytes_max: 256 << 10,
-                ..StoreConfig::new(dir.join(format!("node-{i}")))
-            };
-            let store = Store::open(Arc::new(Files), small, u64::from(i), WallMs(0)).unwrap();
-            Shard::new(ShardIndex(i), Arc::new(config.for_node(i)), store, u64::from(i))
+        let shard = |i| {
+            let config = Arc::new(config.for_node(i));
+            Shard::new(ShardIndex(i), config, store(), u64::from(i))
         };
-        let shards = (0..count).map(shard).collect();
-        let mut world = Self { shards, sequence: 0, dir: dir.clone() };
-        let node = |shard: &Shard| Node {
-            id: shard.node,
+        let mut world = Self { shards: (0..count).map(shard).collect(), sequence: 0 };
+        let nodes = (0..count).map(|i| Node {
+            id: NodeId(i.into()),
             host: "127.0.0.1".into(),
-            port: 9092 + shard.index.0,
+            port: 9092 + i,
             rack: None,
-        };
-        let nodes = world.shards.iter().map(node).collect();
-        let shards = usize::from(count);
-        let start = Start { cluster_id: "cluster".into(), nodes, shards };
-        world.shards[0].start_controller(start);
+        });
+        let (nodes, shards) = (nodes.collect(), usize::from(count));
+        world.shards[0].start_controller(Start { cluster_id: "c".into(), nodes, shards });
+        world.shards[0].load();
         world.run();
         world
     }
@@ -117,26 +97,20 @@ impl World {
         }
     }
 
-    /// Commits, reads and delivers mail until nothing is left to do; returns what was answered.
+    /// Commits and delivers mail until nothing is left to do; returns what was answered.
     fn run(&mut self) -> Vec<(Slot, Answer)> {
         let mut answers = Vec::new();
         loop {
             let mut idle = true;
             for shard in &mut self.shards {
-                let (mut events, mut jobs) = (Vec::new(), Vec::new());
                 if let Some(commit) = shard.store.commit(Moment(0)) {
+                    let mut events = Vec::new();
                     shard.store.on_commit(commit.run(), Moment(0), &mut events);
+                    for event in &events {
+                        shard.on_store_event(event);
+                    }
                     idle = false;
                 }
-                shard.store.jobs(&mut jobs);
-                for job in jobs {
-                    shard.store.on_job(job.run(&Files), Moment(0), &mut events);
-                    idle = false;
-                }
-                for event in &events {
-                    shard.on_store_event(event);
-                }
-                idle &= !shard.load();
                 answers.append(&mut shard.outbox);
             }
             let posts: Vec<Post> =
@@ -176,6 +150,20 @@ impl World {
 fn whole(answer: &Answer) -> Bytes {
     let bytes: BytesMut = answer.parts.iter().flat_map(|p| p.iter().copied()).collect();
     bytes.freeze().slice(SIZE_BYTES..)
+}
+
+/// A store in a directory of its own; small, and never synced for long.
+fn store() -> Store {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let name = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let dir = std::env::temp_dir().join("klamm-api-tests").join(name);
+    let config = StoreConfig {
+        journal_bytes: 4 << 20,
+        journal_chunk_bytes: 1 << 20,
+        commit_bytes_max: 256 << 10,
+        ..StoreConfig::new(dir)
+    };
+    Store::open(Arc::new(Files), config, 7, WallMs(0)).unwrap()
 }
 
 #[cfg(test)]

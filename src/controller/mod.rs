@@ -24,7 +24,7 @@ use std::ops::Range;
 
 use crate::base::{NodeId, TopicId};
 use crate::config::{Layers, ServerConfig};
-use crate::image::{Image, Record};
+use crate::image::{Image, Node, Record, bootstrap};
 
 pub use configs::{Alteration, AlterationKind};
 pub use error::ControllerError;
@@ -56,6 +56,16 @@ impl<'a> Controller<'a> {
         random: &'a mut u64,
     ) -> Self {
         Self { image, server, node, random }
+    }
+
+    /// The server starts with these nodes: the first records of a new cluster, or what has changed.
+    /// `cluster_id` is the id of a new one.
+    pub fn register(&mut self, cluster_id: &str, nodes: Vec<Node>) -> Vec<Record> {
+        if self.image.cluster_id().is_empty() {
+            return bootstrap(cluster_id.into(), nodes);
+        }
+        let changed = |n: &Node| self.image.node(n.id) != Some(n);
+        nodes.into_iter().filter(changed).map(Record::Node).collect()
     }
 
     fn layers(&self) -> Layers<'a> {
@@ -109,7 +119,6 @@ pub fn next_producer_id(
 #[cfg(test)]
 mod testing {
     use super::*;
-    use crate::image::{Node, bootstrap};
 
     /// A cluster whose controller decides, and whose records are applied at once.
     pub(super) struct Cluster {
@@ -122,10 +131,10 @@ mod testing {
         /// A cluster of `nodes` nodes that was started with this file.
         pub(super) fn new(nodes: i32, file: &str) -> Self {
             let server = ServerConfig::load(file, &[]).unwrap();
+            let mut cluster = Self { image: Image::default(), server, random: 7 };
             let node = |id| Node { id: NodeId(id), host: "h".into(), port: 9092, rack: None };
-            let records = bootstrap("cluster".into(), (0..nodes).map(node));
-            let image = Image::default().apply(&records).unwrap().0;
-            Self { image, server, random: 7 }
+            cluster.decide(|c| (c.register("c", (0..nodes).map(node).collect()), ()));
+            cluster
         }
 
         /// Decides, applies, and returns both.
@@ -143,7 +152,20 @@ mod testing {
 
 #[cfg(test)]
 mod tests {
+    use super::testing::Cluster;
     use super::*;
+
+    #[test]
+    fn a_new_cluster_gets_a_name_and_its_nodes_and_a_known_one_what_has_changed() {
+        let mut cluster = Cluster::new(2, "");
+        assert_eq!(cluster.image.cluster_id(), "c");
+        assert_eq!(cluster.image.nodes().len(), 2);
+        let mut nodes: Vec<Node> = cluster.image.nodes().cloned().collect();
+        assert_eq!(cluster.decide(|c| (c.register("c", nodes.clone()), ())).0, []);
+        nodes[1].port = 1;
+        let (records, ()) = cluster.decide(|c| (c.register("c", nodes.clone()), ()));
+        assert_eq!(records, [Record::Node(nodes[1].clone())]);
+    }
 
     #[test]
     fn producer_ids_are_reserved_in_blocks_and_given_out_once() {

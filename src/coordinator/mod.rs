@@ -11,7 +11,7 @@
 //! after a start. So nobody is shown an offset that could still be lost. What Kafka keeps in memory
 //! only (who is joining, timers, sessions) stays in memory here too.
 //!
-//! One file per part of the protocol: [`group`] the state, `join`, `rebalance` (the join phase from
+//! One file per part of the protocol: `group` the state, `join`, `rebalance` (the join phase from
 //! its start to its end), `sync`, `session` (heartbeats, leaving, silence), `offsets`, `expiry`,
 //! `admin` (describe, list, delete); beneath them `appends` (what is on its way to the log),
 //! `records` (its format), `timers` and `ids`.
@@ -135,8 +135,9 @@ impl<R> Groups<R> {
     }
 
     /// This node has become leader of the partition: its requests are put off until
-    /// [`Self::loaded`]. A second call starts anew.
-    pub fn load(&mut self, partition: i32) {
+    /// [`Self::loaded`]. If it was leader before, that was another time: [`Self::unload`] comes first.
+    pub fn load(&mut self, partition: i32, out: &mut Vec<Effect<R>>) {
+        self.unload(partition, out);
         let fresh =
             Partition { loading: true, groups: GroupMap::default(), expiry: Timer::default() };
         self.partitions.insert(partition, fresh);

@@ -154,9 +154,10 @@ impl<R> Groups<R> {
         Ok(())
     }
 
-    /// Deletes the offsets that any group keeps for topics that are gone.
+    /// Deletes the offsets that any group keeps for topics that are gone. A partition that is still
+    /// being read keeps them; they are not taken for those of another topic of that name.
     pub fn on_topics_deleted(&mut self, topics: &[&str], at: At, out: &mut Vec<Effect<R>>) {
-        for (&partition, entry) in &self.partitions {
+        for (&partition, entry) in self.partitions.iter().filter(|(_, entry)| !entry.loading) {
             let mut records = Vec::new();
             for group in entry.groups.values() {
                 let in_flight = self.shared.appends.offsets_of(partition, &group.id);

@@ -67,6 +67,9 @@ impl<R> Groups<R> {
             return Err(GroupError::InvalidGroupId);
         }
         let (groups, mut env) = self.seat(group, at, out)?;
+        if !groups.contains_key(group) {
+            return Ok((vec![Err(GroupError::UnknownMemberId); leavers.len()], None));
+        }
         let entry = alive(groups, group, GroupError::UnknownMemberId)?;
         let outcomes: Vec<_> = leavers.iter().map(|l| remove(entry, l, &mut env)).collect();
         let mut record = None;

@@ -84,6 +84,12 @@ impl Timers {
         self.pushed += 1;
     }
 
+    /// Number of entries, stale ones too.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.heap.len()
+    }
+
     /// When [`Self::pop`] has something, at the earliest.
     pub(super) fn next(&self) -> Moment {
         self.heap.peek().map_or(Moment::NEVER, |Reverse((at, _, _))| *at)

@@ -270,6 +270,8 @@ fn run_node(seed: Seed, ready: &mpsc::Sender<()>) -> Result<(), ServerError> {
     let front = Front::new(seed.sockets, seed.waker.clone()).map_err(failed)?;
     let limits = net_limits(&seed.config);
     let mut shard = Shard::new(seed.index, seed.config, store, random);
+    let shown = std::path::absolute(&dir).unwrap_or(dir);
+    shard.dir = shown.to_string_lossy().into();
     shard.begin_turn(now, wall);
     if let Some(start) = seed.start.filter(|_| seed.index == CONTROLLER) {
         shard.start_controller(start);

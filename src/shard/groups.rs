@@ -2,7 +2,7 @@
 //!
 //! Flow: a handler calls [`Shard::ask_groups`] -> the coordinator's effects: replies go out, records
 //! are appended to `__consumer_offsets` -> when the high watermark passes them
-//! ([`Shard::on_group_log`]) the coordinator hears of it, and replies go out again.
+//! (`on_group_log`) the coordinator hears of it, and replies go out again.
 
 use std::collections::{BTreeMap, VecDeque};
 

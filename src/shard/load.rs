@@ -6,7 +6,8 @@
 use std::sync::Arc;
 
 use crate::base::Offset;
-use crate::image::{self, Image, Record};
+use crate::controller::Controller;
+use crate::image::{self, Image};
 use crate::shard::Shard;
 use crate::shard::metadata::Publisher;
 use crate::storage::{LogId, Read};
@@ -52,7 +53,8 @@ impl Shard {
 
     /// This node begins to lead a partition of the offsets topic: its groups are read back.
     pub(super) fn load_groups(&mut self, log: LogId, partition: i32) {
-        self.groups.load(partition);
+        self.loading.retain(|loading| loading.log != log);
+        self.ask_groups(|groups, _, out| groups.load(partition, out));
         self.begin_load(log, What::Groups(partition));
     }
 
@@ -166,12 +168,9 @@ impl Shard {
     /// The image is known; what the server was started with may change it.
     fn metadata_loaded(&mut self, log: LogId, image: Image) {
         let start = std::mem::take(&mut self.start);
-        let records: Vec<Record> = if image.cluster_id().is_empty() {
-            image::bootstrap(start.cluster_id, start.nodes)
-        } else {
-            let moved = start.nodes.into_iter().filter(|n| image.node(n.id) != Some(n));
-            moved.map(Record::Node).collect()
-        };
+        let config = Arc::clone(&self.config);
+        let mut controller = Controller::new(&image, self.node, &config, &mut self.random);
+        let records = controller.register(&start.cluster_id, start.nodes);
         let image = Arc::new(image);
         let mut publisher = Publisher::new(log, Arc::clone(&image), start.shards);
         if records.is_empty() {

@@ -42,6 +42,8 @@ pub struct Publisher {
     published: VecDeque<(u64, Option<(Slot, Answer)>)>,
     number: u64,
     applied: Vec<u64>,
+    /// Producer ids that a record has reserved and nobody has yet.
+    pub producer_ids: std::ops::Range<i64>,
 }
 
 #[derive(Debug)]
@@ -62,6 +64,7 @@ impl Publisher {
             published: VecDeque::new(),
             number: 0,
             applied: vec![0; siblings],
+            producer_ids: 0..0,
         }
     }
 
@@ -196,6 +199,9 @@ impl Shard {
     }
 
     fn remove_topic(&mut self, id: TopicId) {
+        if let Ok(topic) = self.partitions.topic_by_id(id).cloned() {
+            self.ask_groups(|groups, at, out| groups.on_topics_deleted(&[&topic.name], at, out));
+        }
         for log in self.partitions.remove_topic(id) {
             self.fail_waits(log);
             let gone = self.partitions.remove(log);

@@ -55,12 +55,15 @@ pub struct Shard {
     pub config: Arc<ServerConfig>,
     /// The metadata that this node goes by.
     pub image: Arc<Image>,
-    publisher: Option<Publisher>,
+    /// On the controller's shard, the way of its records.
+    pub publisher: Option<Publisher>,
     /// What the metadata begins with, until it has begun.
     start: Start,
     loading: Vec<Loading>,
     /// An image is applied: clients may come.
     pub ready: bool,
+    /// Directory of the logs, for whoever asks.
+    pub dir: Arc<str>,
     /// The logs.
     pub store: Store,
     /// The partitions that this node leads, and the way to them.
@@ -78,8 +81,6 @@ pub struct Shard {
     pub failed: bool,
     /// State of the random numbers that topic ids are made of.
     pub random: u64,
-    /// Where the controller is, the producer ids that a record has reserved and nobody has yet.
-    pub producer_ids: std::ops::Range<i64>,
     /// Answers to requests that were parked, for connections of this shard.
     pub outbox: Vec<(Slot, Answer)>,
     /// Mail for sibling shards.
@@ -107,6 +108,7 @@ impl Shard {
             node: config.node_id,
             config,
             image: Arc::default(),
+            dir: Arc::default(),
             publisher: None,
             start: Start::default(),
             loading: Vec::new(),
@@ -123,7 +125,6 @@ impl Shard {
             effects: Vec::new(),
             failed: false,
             random,
-            producer_ids: 0..0,
             outbox: Vec::new(),
             post: Vec::new(),
         }

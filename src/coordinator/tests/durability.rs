@@ -246,6 +246,22 @@ fn a_lost_partition_answers_everyone_that_waits() {
 }
 
 #[test]
+fn a_partition_that_is_led_anew_answers_everyone_that_waited_before() {
+    check(
+        "join g a v=3
+         load
+         heartbeat g a",
+        &expect![[r#"
+            join g a v=3
+            load
+              a: join NotCoordinator
+            heartbeat g a
+              ok
+        "#]],
+    );
+}
+
+#[test]
 fn an_assignment_that_cannot_be_written_rebalances() {
     check(
         "join g a v=3

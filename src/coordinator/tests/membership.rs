@@ -2,8 +2,10 @@
 
 use expect_test::expect;
 
-use super::world::{check, check_with, limits};
+use super::world::{at_ms, check, check_with, limits};
 use crate::config::GroupLimits;
+use crate::coordinator::records::Key;
+use crate::coordinator::{Effect, Groups, Sender};
 
 fn no_delay() -> GroupLimits {
     GroupLimits { initial_rebalance_delay_ms: 0, ..limits() }
@@ -371,4 +373,34 @@ fn members_without_an_assignment_get_an_empty_one() {
               b: synced b""
         "#]],
     );
+}
+
+#[test]
+fn ten_thousand_groups_that_send_heartbeats_have_one_deadline_each() {
+    let mut groups = Groups::new(GroupLimits { offsets_topic_partitions: 1, ..limits() }, 1);
+    groups.load(0, &mut Vec::new());
+    let member = |i: i32| (format!("g{i}"), format!("m{i}"));
+    for (group, member) in (0..10_000).map(member) {
+        let mut value = vec![0, 3, 0, 1];
+        value.extend_from_slice(b"c\0\0\0\x01\xff\xff\xff\xff\0\0\0\0\0\0\0\0\0\0\0\x01");
+        value.extend_from_slice(&(member.len() as u16).to_be_bytes());
+        value.extend_from_slice(member.as_bytes());
+        value.extend_from_slice(b"\xff\xff\0\0\0\0\0\0\x27\x10\0\0\x27\x10\0\0\0\0\0\0\0\0");
+        groups.replay(0, &Key::Group(&group).bytes(), Some(&value)).unwrap();
+    }
+    groups.loaded(0, at_ms(0), &mut Vec::new());
+    for second in 1..9 {
+        for (group, member) in (0..10_000).map(member) {
+            let (group, member) = (&*group, &*member);
+            let sender = Sender { group, member, instance: None, generation: 1 };
+            assert_eq!(groups.heartbeat(&sender, at_ms(second * 1000)), Ok(()));
+        }
+    }
+    // One per member, and the look for expired offsets.
+    assert_eq!(groups.shared.timers.len(), 10_001);
+    let mut out: Vec<Effect<()>> = Vec::new();
+    groups.on_time(at_ms(17_999), &mut out);
+    assert_eq!((out.len(), groups.shared.timers.len()), (0, 10_001));
+    groups.on_time(at_ms(18_000), &mut out);
+    assert_eq!(out.len(), 10_000, "each group has an empty generation");
 }

@@ -2,8 +2,10 @@
 
 use expect_test::expect;
 
-use super::world::{check, check_with, limits};
+use super::world::{at_ms, check, check_with, limits};
+use crate::base::TopicId;
 use crate::config::GroupLimits;
+use crate::coordinator::{Commit, CommitOffset, Effect, FetchTopic, Groups, Sender};
 
 fn no_delay() -> GroupLimits {
     GroupLimits { initial_rebalance_delay_ms: 0, ..limits() }
@@ -458,4 +460,29 @@ fn groups_are_listed_by_state_and_type_whatever_the_case() {
             list type=consumer
         "#]],
     );
+}
+
+#[test]
+fn an_offset_of_an_older_topic_of_the_same_name_is_not_shown() {
+    let mut groups = Groups::new(GroupLimits { offsets_topic_partitions: 1, ..limits() }, 1);
+    let mut out: Vec<Effect<()>> = Vec::new();
+    groups.load(0, &mut out);
+    groups.loaded(0, at_ms(0), &mut out);
+    let (topic_id, metadata) = (TopicId([1; 16]), "");
+    let (partition, offset, leader_epoch) = (0, 5, -1);
+    let offset = CommitOffset { topic: "t", topic_id, partition, offset, leader_epoch, metadata };
+    let commit = Commit {
+        from: Sender { group: "g", member: "", instance: None, generation: -1 },
+        retention_ms: None,
+        reports_unknown_group: true,
+        offsets: vec![offset],
+    };
+    groups.commit_offsets(&commit, (), at_ms(0), &mut out);
+    let Some(Effect::Append { ticket, .. }) = out.pop() else { panic!("{out:?}") };
+    groups.on_append(ticket, Ok(()), at_ms(0), &mut out);
+    for (topic_id, shown) in [(TopicId::ZERO, true), (topic_id, true), (TopicId([2; 16]), false)] {
+        let asked = FetchTopic { topic: "t", topic_id, partitions: &[0] };
+        let found = groups.fetch_offsets("g", Some(&[asked])).unwrap();
+        assert_eq!(found[0].1[0].1.is_some(), shown, "{topic_id}");
+    }
 }

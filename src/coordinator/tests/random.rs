@@ -76,7 +76,7 @@ fn tight() -> GroupLimits {
 impl Sim {
     fn new(seed: u64) -> Self {
         let mut groups = Groups::new(tight(), seed);
-        groups.load(0);
+        groups.load(0, &mut Vec::new());
         groups.loaded(0, at_ms(0), &mut Vec::new());
         let client = |i: usize| Client {
             group: GROUPS[i % 2],
@@ -364,7 +364,7 @@ impl Sim {
 
     fn check_log(&self) {
         let mut fresh = Groups::<u64>::new(tight(), 0);
-        fresh.load(0);
+        fresh.load(0, &mut Vec::new());
         for record in &self.log {
             fresh.replay(0, &record.key, record.value.as_deref()).unwrap();
         }

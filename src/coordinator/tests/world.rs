@@ -90,7 +90,7 @@ struct World {
 impl World {
     fn new(limits: GroupLimits) -> Self {
         let mut groups = Groups::new(limits.clone(), 1);
-        groups.load(0);
+        groups.load(0, &mut Vec::new());
         groups.loaded(0, at_ms(0), &mut Vec::new());
         let (members, held, log) = (BTreeMap::new(), Vec::new(), Vec::new());
         let trace = String::new();
@@ -145,7 +145,7 @@ impl World {
                 }));
             }
             "restart" => self.restart(&mut out),
-            "load" => self.groups.load(0),
+            "load" => self.groups.load(0, &mut out),
             "unload" => self.groups.unload(0, &mut out),
             verb => panic!("unknown event: {verb}"),
         }
@@ -285,7 +285,7 @@ impl World {
 
     fn restart(&mut self, out: &mut Vec<Effect<String>>) {
         self.groups = Groups::new(self.limits.clone(), 2);
-        self.groups.load(0);
+        self.groups.load(0, out);
         for record in &self.log {
             self.groups.replay(0, &record.key, record.value.as_deref()).unwrap();
         }
