@@ -8,7 +8,8 @@ use kafka_wire::find_coordinator_response::Coordinator;
 
 use crate::api::Outcome;
 use crate::api::change::auto_create;
-use crate::image::{CONSUMER_OFFSETS, Node, coordinator_partition};
+use crate::coordinator::partition_of;
+use crate::image::{CONSUMER_OFFSETS, Node};
 use crate::msg;
 use crate::shard::{Call, Shard};
 use crate::wire::messages::{self as kafka_wire, FindCoordinatorRequest, FindCoordinatorResponse};
@@ -38,10 +39,13 @@ fn find<'a>(shard: &'a Shard, kind: i8, key: &str) -> Result<&'a Node, ErrorCode
     let image = &shard.image;
     let node = match kind {
         GROUP => image.topic(CONSUMER_OFFSETS).and_then(|topic| {
-            let partition = coordinator_partition(key, topic.partitions.len());
-            image.node(topic.partitions.get(partition)?.leader)
+            let partition = partition_of(key, topic.partitions.len() as i32);
+            image.node(image.partition(topic.id, partition)?.leader)
         }),
-        TRANSACTION => image.nodes().nth(coordinator_partition(key, image.nodes().len())),
+        TRANSACTION => {
+            let place = partition_of(key, image.nodes().len() as i32);
+            image.nodes().nth(usize::try_from(place).unwrap_or(0))
+        }
         _ => return Err(ErrorCode::INVALID_REQUEST),
     };
     node.ok_or(ErrorCode::COORDINATOR_NOT_AVAILABLE)

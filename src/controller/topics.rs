@@ -119,7 +119,7 @@ impl Controller<'_> {
             *count.entry(topic).or_default() += 1;
         }
         let mut results = Vec::new();
-        let mut doomed: BTreeMap<TopicId, Arc<str>> = BTreeMap::new();
+        let mut doomed: BTreeMap<Arc<str>, TopicId> = BTreeMap::new();
         let mut named_too = BTreeSet::new();
         for (topic, times) in &count {
             let by_id = |id| count.contains_key(&TopicRef { name: None, id });
@@ -135,17 +135,17 @@ impl Controller<'_> {
                     ));
                 }
                 Ok((id, name)) => {
-                    doomed.insert(id, name);
+                    doomed.insert(name, id);
                 }
                 Err(e) => results.push((topic.clone(), Err(e))),
             }
         }
-        doomed.retain(|id, _| !named_too.contains(id));
-        let records = doomed.keys().map(|&id| Record::RemoveTopic { id }).collect();
+        doomed.retain(|_, id| !named_too.contains(id));
+        let records = doomed.values().map(|&id| Record::RemoveTopic { id }).collect();
         results.extend(
             doomed
                 .into_iter()
-                .map(|(id, name)| (TopicRef { name: Some(name.to_string()), id }, Ok(()))),
+                .map(|(name, id)| (TopicRef { name: Some(name.to_string()), id }, Ok(()))),
         );
         (records, results)
     }
@@ -494,7 +494,7 @@ mod tests {
             let result = result.map_or_else(|e| e.to_string(), |()| "gone".to_owned());
             writeln!(text, "{name}, {id}: {result}").unwrap();
         }
-        expect![[r#"
+        expect![[r"
             -, no id: Neither topic name nor id were specified.
             -, id: This server does not host this topic ID.
             c, no id: Duplicate topic name.
@@ -503,7 +503,7 @@ mod tests {
             x, id: You may not specify both topic name and topic id.
             a, id: gone
             b, id: gone
-        "#]]
+        "]]
         .assert_eq(&text);
         let left: Vec<_> = cluster.image.topics().map(|t| t.name.to_string()).collect();
         assert_eq!(left, ["c", "d"]);

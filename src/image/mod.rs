@@ -24,8 +24,7 @@ pub mod records;
 mod records_generated;
 
 pub use bootstrap::{
-    CONSUMER_OFFSETS, SHARE_GROUP_STATE, TRANSACTION_STATE, bootstrap, coordinator_partition,
-    is_internal_topic,
+    CONSUMER_OFFSETS, SHARE_GROUP_STATE, TRANSACTION_STATE, bootstrap, is_internal_topic,
 };
 pub use error::ImageError;
 pub use image::{Delta, Image, Topic};
