@@ -122,11 +122,11 @@ impl Cluster {
 
     /// Asks for `topic` too from now on.
     pub fn want(&mut self, topic: &str) {
-        if let Interest::Named(names) = &mut self.interest {
-            if !names.contains(topic) {
-                names.insert(topic.into());
-                self.mark_stale();
-            }
+        if let Interest::Named(names) = &mut self.interest
+            && !names.contains(topic)
+        {
+            names.insert(topic.into());
+            self.mark_stale();
         }
     }
 

@@ -33,7 +33,9 @@ impl Versions {
     /// [`ClientError::Unsupported`].
     pub fn pick<R: KafkaRequest>(&self, version_max: i16) -> Result<i16, ClientError> {
         let ours_min = R::SUPPORTED_VERSIONS.min().value();
-        let stable = R::API_DESCRIPTOR.latest_stable_version().map_or(ours_min, |v| v.value());
+        let stable = R::API_DESCRIPTOR
+            .latest_stable_version()
+            .map_or(ours_min, kafka_wire_core::ApiVersion::value);
         let ours_max = stable.min(version_max);
         let offered = self.offered(R::API_KEY.value());
         if let Some((min, max)) = offered {

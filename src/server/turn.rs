@@ -189,10 +189,17 @@ impl Node {
                 Mail::Request { call, frame } => {
                     let slot = call.slot;
                     let outcome = api::dispatch(&mut self.shard, slot, call.peer, &frame);
-                    if let api::Outcome::Answer(answer) = outcome {
-                        self.shard.send(slot, answer);
+                    match outcome {
+                        api::Outcome::Answer(answer) => self.shard.send(slot, answer),
+                        api::Outcome::Parked | api::Outcome::Silent => {}
+                        api::Outcome::Close(reason) => {
+                            tracing::debug!(%reason, "a forwarded request makes no sense");
+                            let mail = Mail::Close { slot };
+                            self.shard.post.push(Post { to: slot.shard, mail });
+                        }
                     }
                 }
+                Mail::Close { slot } => self.close(ConnectionId(slot.connection), outside),
                 Mail::Answer { slot, answer } => self.shard.outbox.push((slot, answer)),
                 Mail::Image { image, delta, number } => {
                     self.shard.apply_image(image, &delta);

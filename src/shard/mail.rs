@@ -44,6 +44,11 @@ pub enum Mail {
         /// Their names.
         names: Vec<String>,
     },
+    /// A request that was served elsewhere makes no sense: close its connection.
+    Close {
+        /// Where its answer would go.
+        slot: Slot,
+    },
     /// The metadata changed.
     Image {
         /// All of it.

@@ -1,1 +1,1 @@
-
+//! A group member against a scripted coordinator.

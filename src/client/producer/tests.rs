@@ -1,1 +1,1 @@
-
+//! A producer against scripted brokers.
