@@ -57,7 +57,7 @@ impl Default for ProducerOptions {
             request_timeout_ms: 30_000,
             retries_max: u32::MAX,
             retry_backoff: Duration::from_millis(100),
-            delivery_timeout: Duration::from_secs(120),
+            delivery_timeout: Duration::from_mins(2),
             in_flight_max: 5,
             seed: 0,
         }
