@@ -3,6 +3,7 @@
 #[path = "../tools/mod.rs"]
 mod tools;
 
+use std::fmt::Write as _;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -32,7 +33,7 @@ fn general(word: &str) -> ExitCode {
     let mut help = String::from("A Kafka-compatible message broker, and its tools.\n\n");
     help += "Usage: klamm <COMMAND> [OPTIONS]\n\nCommands:\n  server            Run a broker\n";
     for tool in tools::TOOLS {
-        help += &format!("  {:<17} {}\n", tool.name, tool.about);
+        let _ = writeln!(help, "  {:<17} {}", tool.name, tool.about);
     }
     help += "\n`klamm COMMAND --help` says more. A link named kafka-topics.sh acts as that tool.\n";
     if is_help {

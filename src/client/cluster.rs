@@ -339,3 +339,80 @@ impl fmt::Display for PartitionName {
         write!(f, "{}-{}", self.topic, self.partition)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::testing;
+
+    fn at(ms: i64) -> Moment {
+        Moment::default().plus_ms(ms)
+    }
+
+    fn cluster() -> Cluster {
+        let mut cluster = Cluster::new(false, Duration::from_mins(5), Duration::from_millis(100));
+        cluster.want("t");
+        cluster
+    }
+
+    /// Polls and returns the number of the request, if one was made.
+    fn asks(cluster: &mut Cluster, ms: i64) -> Option<u64> {
+        let mut out = Vec::new();
+        cluster.poll(at(ms), &mut out);
+        out.pop().map(|o| o.id)
+    }
+
+    fn answer(cluster: &mut Cluster, id: u64, topics: &[(&str, i32)], ms: i64) {
+        let metadata = testing::answer::<MetadataRequest>(&testing::one_broker(topics), 9);
+        cluster.on_answer(id, Ok(metadata), at(ms)).unwrap();
+    }
+
+    #[test]
+    fn metadata_is_asked_once_then_when_old_and_at_once_when_stale() {
+        let mut cluster = cluster();
+        let first = asks(&mut cluster, 0).unwrap();
+        assert_eq!(asks(&mut cluster, 1), None, "one request at a time");
+        answer(&mut cluster, first, &[("t", 2)], 5);
+        assert_eq!(cluster.leader(&PartitionName::new("t", 1)), Some(NodeId(1)));
+        assert_eq!(cluster.leader(&PartitionName::new("t", 2)), None);
+        assert_eq!(asks(&mut cluster, 299_999), None);
+        let second = asks(&mut cluster, 300_000).unwrap();
+        answer(&mut cluster, second, &[("t", 2)], 300_000);
+        cluster.mark_stale();
+        assert_eq!(asks(&mut cluster, 300_099), None, "not before the backoff");
+        assert!(asks(&mut cluster, 300_100).is_some());
+    }
+
+    #[test]
+    fn a_failure_is_told_and_asked_again() {
+        let mut cluster = cluster();
+        let first = asks(&mut cluster, 0).unwrap();
+        let closed = ClientError::Closed { address: "h:9".to_owned(), waiting: 1 };
+        assert!(cluster.on_answer(first, Err(closed), at(10)).is_err());
+        assert_eq!(cluster.deadline(), at(110));
+        assert!(asks(&mut cluster, 110).is_some());
+    }
+
+    #[test]
+    fn a_topic_in_the_making_is_asked_for_again_and_is_not_there() {
+        let mut cluster = cluster();
+        let mut metadata = testing::one_broker(&[("t", 1)]);
+        metadata.topics[0].error_code = ErrorCode::LEADER_NOT_AVAILABLE.0;
+        cluster.apply(&metadata);
+        assert!(cluster.topic("t").is_none());
+        assert_eq!(cluster.topics()["t"].error, ErrorCode::LEADER_NOT_AVAILABLE);
+        assert!(asks(&mut cluster, 0).is_some());
+    }
+
+    #[test]
+    fn addresses_read_as_host_and_port() {
+        let text = |t: &str| Endpoint::parse(t).map(|e| e.to_string()).ok();
+        assert_eq!(text("localhost:9092").as_deref(), Some("localhost:9092"));
+        assert_eq!(text(" [::1]:9092").as_deref(), Some("[::1]:9092"));
+        for bad in ["localhost", ":9092", "h:", "h:x", "h:70000", "::1:9092", ""] {
+            assert_eq!(text(bad), None, "{bad}");
+        }
+        assert_eq!(Endpoint::parse_list("a:1, b:2,").map(|l| l.len()).ok(), Some(2));
+        assert!(Endpoint::parse_list(",").is_err());
+    }
+}

@@ -108,11 +108,18 @@ impl ClientError {
     /// Whether the same request may succeed a little later, perhaps at another broker.
     pub fn is_retriable(&self) -> bool {
         match self {
-            Self::Io { .. } | Self::Closed { .. } | Self::TimedOut { .. } => true,
-            Self::UnknownNode(_) | Self::InFlight { .. } => true,
+            Self::Io { .. }
+            | Self::Closed { .. }
+            | Self::TimedOut { .. }
+            | Self::UnknownNode(_)
+            | Self::InFlight { .. } => true,
             Self::Refused { code, .. } => code.is_retriable(),
-            Self::Address(_) | Self::Unsupported { .. } | Self::NotReady(_) => false,
-            Self::Request { .. } | Self::Answer { .. } | Self::Undelivered { .. } => false,
+            Self::Address(_)
+            | Self::Unsupported { .. }
+            | Self::NotReady(_)
+            | Self::Request { .. }
+            | Self::Answer { .. }
+            | Self::Undelivered { .. } => false,
         }
     }
 

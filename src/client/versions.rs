@@ -1,6 +1,7 @@
 //! Which version of each API a connection speaks: the highest that both sides know.
 
 use crate::client::ClientError;
+use crate::wire::ApiVersion;
 use crate::wire::messages::{ApiVersionsResponse, KafkaRequest};
 
 /// What a broker offers, from its ApiVersions answer.
@@ -33,9 +34,7 @@ impl Versions {
     /// [`ClientError::Unsupported`].
     pub fn pick<R: KafkaRequest>(&self, version_max: i16) -> Result<i16, ClientError> {
         let ours_min = R::SUPPORTED_VERSIONS.min().value();
-        let stable = R::API_DESCRIPTOR
-            .latest_stable_version()
-            .map_or(ours_min, kafka_wire_core::ApiVersion::value);
+        let stable = R::API_DESCRIPTOR.latest_stable_version().map_or(ours_min, ApiVersion::value);
         let ours_max = stable.min(version_max);
         let offered = self.offered(R::API_KEY.value());
         if let Some((min, max)) = offered {
@@ -61,12 +60,12 @@ pub fn api_name<R: KafkaRequest>() -> &'static str {
 mod tests {
     use super::*;
     use crate::msg;
-    use crate::wire::messages::api_versions_response::ApiVersion;
+    use crate::wire::messages::api_versions_response::ApiVersion as Offer;
     use crate::wire::messages::{FetchRequest, InitProducerIdRequest, ProduceRequest};
 
     fn offer(entries: &[(i16, i16, i16)]) -> Versions {
         let key = |&(api_key, min_version, max_version): &(i16, i16, i16)| {
-            msg!(ApiVersion { api_key, min_version, max_version })
+            msg!(Offer { api_key, min_version, max_version })
         };
         Versions::of(&msg!(ApiVersionsResponse { api_keys: entries.iter().map(key).collect() }))
     }

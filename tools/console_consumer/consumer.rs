@@ -216,7 +216,9 @@ impl Consumer {
                 let Some(member) = &mut self.member else { return Ok(()) };
                 let mut out = Vec::new();
                 member.on_answer(done.id, done.result, now, &mut out)?;
-                out.into_iter().for_each(|happened| self.on_happened(happened));
+                for happened in out {
+                    self.on_happened(happened);
+                }
                 Ok(())
             }
         }
@@ -245,28 +247,28 @@ impl Consumer {
         }
         let topics: Vec<Arc<str>> =
             self.cluster.topics().keys().filter(|name| is_read(name)).cloned().collect();
-        match &mut self.member {
-            Some(member) => {
-                if matches!(self.subscription, Subscription::Pattern(_)) && topics != self.topics {
-                    member.resubscribe(&topics);
-                    self.topics = topics;
-                    self.commit();
-                    self.fetcher.clear();
+        if self.member.is_some() {
+            let is_pattern = matches!(self.subscription, Subscription::Pattern(_));
+            if is_pattern && topics != self.topics {
+                self.commit();
+                self.fetcher.clear();
+                self.topics = topics;
+                if let Some(member) = &mut self.member {
+                    member.resubscribe(&self.topics);
                 }
             }
-            None => {
-                let is_new = |p: &PartitionName| self.fetcher.position(p).is_none();
-                let new: Vec<_> = topics
-                    .iter()
-                    .filter_map(|name| Some((name, self.cluster.topic(name)?)))
-                    .flat_map(|(name, t)| t.partitions.iter().map(move |p| (name, p.partition)))
-                    .map(|(name, partition)| PartitionName { topic: Arc::clone(name), partition })
-                    .filter(is_new)
-                    .collect();
-                for partition in new {
-                    self.fetcher.assign(partition, self.reset);
-                }
-            }
+            return Ok(());
+        }
+        let is_new = |p: &PartitionName| self.fetcher.position(p).is_none();
+        let new: Vec<_> = topics
+            .iter()
+            .filter_map(|name| Some((name, self.cluster.topic(name)?)))
+            .flat_map(|(name, t)| t.partitions.iter().map(move |p| (name, p.partition)))
+            .map(|(name, partition)| PartitionName { topic: Arc::clone(name), partition })
+            .filter(is_new)
+            .collect();
+        for partition in new {
+            self.fetcher.assign(partition, self.reset);
         }
         Ok(())
     }

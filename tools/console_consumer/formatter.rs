@@ -151,15 +151,14 @@ impl Formatter {
 impl Deserializer {
     fn print(self, bytes: &[u8], out: &mut impl Write) -> io::Result<()> {
         match self {
-            Self::Bytes => out.write_all(bytes),
+            // Kafka writes a UUID as its text.
+            Self::Bytes | Self::Uuid => out.write_all(bytes),
             Self::Boolean => write!(out, "{}", u8::from_be_bytes(sized(bytes)?) != 0),
             Self::Short => write!(out, "{}", i16::from_be_bytes(sized(bytes)?)),
             Self::Integer => write!(out, "{}", i32::from_be_bytes(sized(bytes)?)),
             Self::Long => write!(out, "{}", i64::from_be_bytes(sized(bytes)?)),
             Self::Float => write!(out, "{:?}", f32::from_be_bytes(sized(bytes)?)),
             Self::Double => write!(out, "{:?}", f64::from_be_bytes(sized(bytes)?)),
-            // Kafka writes a UUID as its text.
-            Self::Uuid => out.write_all(bytes),
         }
     }
 }

@@ -293,8 +293,8 @@ mod tests {
             }
         };
         let lines = lines.lines().map(str::trim);
-        let text: String = lines.map(|l| format!("{l}\n    {}\n", result(l))).collect();
-        expect.assert_eq(&text);
+        let text: Vec<_> = lines.map(|l| format!("{l}\n    {}\n", result(l))).collect();
+        expect.assert_eq(&text.concat());
     }
 
     #[test]

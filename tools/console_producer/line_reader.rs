@@ -76,14 +76,14 @@ impl LineReader {
     pub(super) fn read<'a>(&mut self, line: &'a [u8]) -> Outcome<Line<'a>> {
         self.line_number += 1;
         let mut rest = line;
-        let headers = match self.parse_headers {
-            true => self.part(&mut rest, line, &self.headers_delimiter, "headers delimiter")?,
-            false => None,
-        };
-        let key = match self.parse_key {
-            true => self.part(&mut rest, line, &self.key_separator, "key separator")?,
-            false => None,
-        };
+        let mut headers = None;
+        if self.parse_headers {
+            headers = self.part(&mut rest, line, &self.headers_delimiter, "headers delimiter")?;
+        }
+        let mut key = None;
+        if self.parse_key {
+            key = self.part(&mut rest, line, &self.key_separator, "key separator")?;
+        }
         let headers = match headers.and_then(|h| self.or_null(h)) {
             Some(headers) => self.headers(headers)?,
             None => Vec::new(),
@@ -245,7 +245,7 @@ mod tests {
         check(
             "null.marker=:",
             &[],
-            &expect![[r#"headers.key.separator and null.marker may not be equal"#]],
+            &expect!["headers.key.separator and null.marker may not be equal"],
         );
         check("key.separator=", &[], &expect!["a separator may not be empty"]);
     }

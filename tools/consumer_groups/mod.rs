@@ -226,16 +226,16 @@ fn delete_offsets(client: &mut Client, options: &Options) -> Outcome<()> {
             (topic, Some(ids)) => {
                 partitions.extend(ids.into_iter().map(|id| PartitionName::new(topic, id)));
             }
-            (name, None) => match client.refresh(Topics::Named(&[name]))?.topic(name) {
-                Some(topic) => {
+            (name, None) => {
+                let cluster = client.refresh(Topics::Named(&[name]))?;
+                if let Some(topic) = cluster.topic(name) {
                     let ids = topic.partitions.iter().map(|p| p.partition);
                     partitions.extend(ids.map(|id| PartitionName::new(name, id)));
-                }
-                None => {
+                } else {
                     let why = kafka_text::exception(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, None);
                     rows.push((PartitionName::new(name, -1), Some(why)));
                 }
-            },
+            }
         }
     }
     let codes = delete_partitions(client, id, partitions)?;

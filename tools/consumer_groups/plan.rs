@@ -1,6 +1,7 @@
 //! What a user writes down for a reset: topics with partitions, and CSV files.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use klamm::base::Offset;
 use klamm::client::PartitionName;
@@ -84,9 +85,9 @@ pub(super) fn to_csv(plan: &Plan, with_group: bool) -> String {
     for (group, offsets) in plan {
         for (name, offset) in offsets {
             if with_group {
-                out += &format!("{},", quoted(group));
+                let _ = write!(out, "{},", quoted(group));
             }
-            out += &format!("{},{},{offset}\n", quoted(&name.topic), name.partition);
+            let _ = writeln!(out, "{},{},{offset}", quoted(&name.topic), name.partition);
         }
     }
     out

@@ -163,7 +163,8 @@ fn describe(
         .filter(|c| !c.is_default)
         .map(|c| format!("{}={}", c.name, c.value.as_deref().unwrap_or("null")))
         .collect();
-    if !filter.by_partition() && !(filter.only_overridden && overridden.is_empty()) {
+    let is_hidden = filter.only_overridden && overridden.is_empty();
+    if !is_hidden && !filter.by_partition() {
         let _ = write!(out, "Topic: {}", topic.name);
         if topic.id != TopicId::ZERO {
             let _ = write!(out, "\tTopicId: {}", topic.id);
@@ -257,7 +258,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(filter: Filter, expect: &Expect) {
+    fn check(filter: &Filter, expect: &Expect) {
         let mut old = partition(2, 1, &[1, 2], &[1, 2]);
         (old.eligible_leaders, old.last_known_eligible) = (None, None);
         let topic = TopicDetails {
@@ -278,7 +279,7 @@ mod tests {
         ];
         let moving = Reassignment { adding: vec![3], removing: vec![2] };
         let moves = BTreeMap::from([(PartitionName::new("t", 2), moving)]);
-        let filter = Filter { live_brokers: BTreeSet::from([1, 2]), ..filter };
+        let filter = Filter { live_brokers: BTreeSet::from([1, 2]), ..filter.clone() };
         let text = describe(&topic, &configs, &moves, &filter);
         expect.assert_eq(&text.replace('\t', "|"));
     }
@@ -286,42 +287,42 @@ mod tests {
     #[test]
     fn a_topic_is_described_as_kafka_describes_it() {
         check(
-            Filter::default(),
-            &expect![[r#"
+            &Filter::default(),
+            &expect![[r"
                 Topic: t|TopicId: -_v7-_v7-_v7-_v7-_v7-w|PartitionCount: 3|ReplicationFactor: 2|Configs: retention.ms=5,segment.bytes=1048576
                 |Topic: t|Partition: 0|Leader: 1|Replicas: 1,2|Isr: 1|Elr: |LastKnownElr: 
                 |Topic: t|Partition: 1|Leader: none|Replicas: 2,3|Isr: |Elr: |LastKnownElr: 
                 |Topic: t|Partition: 2|Leader: 1|Replicas: 1,2|Isr: 1,2|Adding Replicas: 3|Removing Replicas: 2|Elr: N/A|LastKnownElr: N/A
-            "#]],
+            "]],
         );
         check(
-            Filter { only_overridden: true, ..Filter::default() },
-            &expect![[r#"
+            &Filter { only_overridden: true, ..Filter::default() },
+            &expect![[r"
                 Topic: t|TopicId: -_v7-_v7-_v7-_v7-_v7-w|PartitionCount: 3|ReplicationFactor: 2|Configs: retention.ms=5,segment.bytes=1048576
-            "#]],
+            "]],
         );
     }
 
     #[test]
     fn a_partition_filter_shows_these_partitions_and_no_topic_line() {
         check(
-            Filter { under_replicated: true, ..Filter::default() },
-            &expect![[r#"
+            &Filter { under_replicated: true, ..Filter::default() },
+            &expect![[r"
                 |Topic: t|Partition: 0|Leader: 1|Replicas: 1,2|Isr: 1|Elr: |LastKnownElr: 
                 |Topic: t|Partition: 1|Leader: none|Replicas: 2,3|Isr: |Elr: |LastKnownElr: 
-            "#]],
+            "]],
         );
         check(
-            Filter { unavailable: true, ..Filter::default() },
-            &expect![[r#"
+            &Filter { unavailable: true, ..Filter::default() },
+            &expect![[r"
                 |Topic: t|Partition: 1|Leader: none|Replicas: 2,3|Isr: |Elr: |LastKnownElr: 
-            "#]],
+            "]],
         );
         check(
-            Filter { at_min_isr: true, ..Filter::default() },
-            &expect![[r#"
+            &Filter { at_min_isr: true, ..Filter::default() },
+            &expect![[r"
                 |Topic: t|Partition: 0|Leader: 1|Replicas: 1,2|Isr: 1|Elr: |LastKnownElr: 
-            "#]],
+            "]],
         );
     }
 }

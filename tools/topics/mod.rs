@@ -97,10 +97,9 @@ fn create(client: &mut Client, options: &Options, topic: &NewTopic) -> Outcome<(
     let to = client.cluster().controller();
     let made = client.retry(|client| {
         let answer = client.ask(to, admin::create_topic(topic, CHANGE_TIMEOUT_MS))?;
-        let results = answer.topics.iter();
-        results
-            .map(|t| ClientError::check("CreateTopics", t.error_code, t.error_message.as_deref()))
-            .collect()
+        answer.topics.iter().try_for_each(|t| {
+            ClientError::check("CreateTopics", t.error_code, t.error_message.as_deref())
+        })
     });
     match made {
         Ok(()) => println!("Created topic {}.", topic.name),

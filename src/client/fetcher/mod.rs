@@ -10,6 +10,9 @@
 //!
 //! Each Fetch names all its partitions anew (no KIP-227 session): small, and nothing to get out of step.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -405,10 +408,10 @@ pub(crate) fn by_topic<T, P>(
 ) -> Vec<(Arc<str>, Vec<P>)> {
     let mut topics = Vec::<(Arc<str>, Vec<P>)>::new();
     for (name, value) in partitions {
-        let made = make(name, value);
+        let entry = make(name, value);
         match topics.last_mut().filter(|(topic, _)| *topic == name.topic) {
-            Some((_, list)) => list.push(made),
-            None => topics.push((Arc::clone(&name.topic), vec![made])),
+            Some((_, list)) => list.push(entry),
+            None => topics.push((Arc::clone(&name.topic), vec![entry])),
         }
     }
     topics
