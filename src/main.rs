@@ -14,18 +14,13 @@ fn main() -> ExitCode {
         return (tool.run)(rest);
     }
     match rest.split_first() {
-        Some((name, rest)) if name == "server" => server(rest),
+        Some((name, rest)) if name == "server" => klamm::server::command::main(rest),
         Some((name, rest)) => match tools::named(name) {
             Some(tool) => (tool.run)(rest),
             None => general(name),
         },
         None => general("--help"),
     }
-}
-
-fn server(_args: &[String]) -> ExitCode {
-    eprintln!("klamm server: this build has no server; use one that has src/server");
-    ExitCode::FAILURE
 }
 
 /// What is not a program of the binary: help, the version, a mistake.

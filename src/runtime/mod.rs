@@ -3,4 +3,14 @@
 //! Each is a thin driver behind a small interface that the simulator (`sim`) implements too.
 //! This is the only folder that names io-uring and glommio.
 
+pub mod back;
+pub mod clock;
+pub mod committer;
+pub mod cpu;
 pub mod disk;
+pub mod files;
+pub mod front;
+pub mod mailbox;
+pub mod network;
+pub mod random;
+pub mod waker;

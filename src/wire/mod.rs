@@ -10,6 +10,7 @@ pub mod codec;
 pub mod error;
 pub mod frame;
 pub mod record;
+pub mod writer;
 
 pub use error::ErrorCode;
 pub use kafka_wire as messages;

@@ -203,9 +203,22 @@ impl BatchBuilder {
     /// # Errors
     /// [`CodecError`] when the codec fails.
     pub fn build(&mut self, codec: Codec, producer: ProducerStamp) -> Result<Bytes, CodecError> {
+        self.build_at_level(codec, codec.default_level(), producer)
+    }
+
+    /// As [`Self::build`], at a compression level of the codec's own scale.
+    ///
+    /// # Errors
+    /// As [`Self::build`].
+    pub fn build_at_level(
+        &mut self,
+        codec: Codec,
+        level: i32,
+        producer: ProducerStamp,
+    ) -> Result<Bytes, CodecError> {
         let body = match codec {
             Codec::None => std::mem::take(&mut self.body),
-            codec => codec.compress(&std::mem::take(&mut self.body), codec.default_level())?,
+            codec => codec.compress(&std::mem::take(&mut self.body), level)?,
         };
         let this = std::mem::take(self);
         let mut out = Vec::with_capacity(HEADER_BYTES + body.len());

@@ -1,0 +1,442 @@
+//! Fetch (key 1): stored batches go to the client as they lie.
+//!
+//! A request is read in place, its partitions come from it or from its session (`shard::sessions`),
+//! and it is parked at once: at the end of the turn, when all appends of the turn are known, it is
+//! looked at, and again whenever one of its partitions has more to read. It is answered when there
+//! are `MinBytes`, when any partition has an error, or at its deadline. Source: KIP-74 (limits),
+//! KIP-227 (sessions), KIP-320 (leader epochs), KIP-516 (topic ids).
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::api::Outcome;
+use crate::api::fetch_answer::{Encoder, PartitionData};
+use crate::base::{LeaderEpoch, Moment, Offset, TopicId};
+use crate::runtime::network::ConnectionId;
+use crate::shard::park::ParkedFetch;
+use crate::shard::partition::Missing;
+use crate::shard::sessions::{TopicKey, Wanted};
+use crate::shard::{Call, Shard, Slot};
+use crate::storage::{LogId, Read};
+use crate::wire::ErrorCode;
+use crate::wire::frame::{Answer, FrameError, Reader};
+
+pub(super) const FLEXIBLE_FROM: i16 = 12;
+pub(super) const TOPIC_ID_FROM: i16 = 13;
+pub(super) const SESSION_FROM: i16 = 7;
+const LOG_START_FROM: i16 = 5;
+const LEADER_EPOCH_FROM: i16 = 9;
+const RACK_FROM: i16 = 11;
+const REPLICA_STATE_FROM: i16 = 15;
+/// `fetch.max.bytes`.
+const FETCH_BYTES_MAX: i32 = 55 << 20;
+const READ_COMMITTED: i8 = 1;
+const FINAL_EPOCH: i32 = -1;
+
+/// Serves the request.
+pub fn handle(shard: &mut Shard, call: &Call, body: &[u8]) -> Outcome {
+    let request = match Request::read(call.version, body) {
+        Ok(request) => request,
+        Err(e) => return Outcome::Close(e.into()),
+    };
+    match begin(shard, call, request) {
+        Ok(fetch) => {
+            shard.fetches.park(Box::new(fetch));
+            Outcome::Parked
+        }
+        Err(code) => Outcome::Answer(Encoder::new(call, code, 0).finish()),
+    }
+}
+
+struct Request {
+    max_wait: Duration,
+    min_bytes: i32,
+    max_bytes: i32,
+    read_committed: bool,
+    session_id: i32,
+    session_epoch: i32,
+    wanted: Vec<Wanted>,
+    forgotten: Vec<(TopicKey, i32)>,
+}
+
+impl Request {
+    fn read(version: i16, body: &[u8]) -> Result<Self, FrameError> {
+        let compact = version >= FLEXIBLE_FROM;
+        let mut r = Reader::new(body);
+        if version < REPLICA_STATE_FROM {
+            r.i32()?;
+        }
+        let max_wait = Duration::from_millis(u64::try_from(r.i32()?).unwrap_or(0));
+        let (min_bytes, max_bytes) = (r.i32()?, r.i32()?);
+        let read_committed = r.i8()? == READ_COMMITTED;
+        let (session_id, session_epoch) =
+            if version >= SESSION_FROM { (r.i32()?, r.i32()?) } else { (0, FINAL_EPOCH) };
+        let mut wanted = Vec::new();
+        for _ in 0..r.array_len(compact)? {
+            let topic = read_topic(&mut r, version)?;
+            for _ in 0..r.array_len(compact)? {
+                wanted.push(read_partition(&mut r, version, topic.clone())?);
+            }
+            skip_tags(&mut r, compact)?;
+        }
+        let mut forgotten = Vec::new();
+        if version >= SESSION_FROM {
+            for _ in 0..r.array_len(compact)? {
+                let topic = read_topic(&mut r, version)?;
+                for _ in 0..r.array_len(compact)? {
+                    forgotten.push((topic.clone(), r.i32()?));
+                }
+                skip_tags(&mut r, compact)?;
+            }
+        }
+        if version >= RACK_FROM {
+            r.string(compact)?;
+        }
+        skip_tags(&mut r, compact)?;
+        Ok(Self {
+            max_wait,
+            min_bytes,
+            max_bytes: max_bytes.clamp(0, FETCH_BYTES_MAX),
+            read_committed,
+            session_id,
+            session_epoch,
+            wanted,
+            forgotten,
+        })
+    }
+}
+
+fn read_topic(r: &mut Reader<'_>, version: i16) -> Result<TopicKey, FrameError> {
+    if version >= TOPIC_ID_FROM {
+        return Ok(TopicKey::Id(TopicId(r.uuid()?)));
+    }
+    Ok(TopicKey::Name(r.string(version >= FLEXIBLE_FROM)?.to_owned()))
+}
+
+fn read_partition(r: &mut Reader<'_>, version: i16, topic: TopicKey) -> Result<Wanted, FrameError> {
+    let partition = r.i32()?;
+    let current_epoch = if version >= LEADER_EPOCH_FROM { r.i32()? } else { -1 };
+    let offset = Offset(r.i64()?);
+    let last_epoch = if version >= FLEXIBLE_FROM { r.i32()? } else { -1 };
+    if version >= LOG_START_FROM {
+        r.i64()?;
+    }
+    let bytes_max = r.i32()?;
+    skip_tags(r, version >= FLEXIBLE_FROM)?;
+    Ok(Wanted {
+        topic,
+        partition,
+        offset,
+        bytes_max,
+        current_epoch: LeaderEpoch(current_epoch),
+        last_epoch: LeaderEpoch(last_epoch),
+        told_high_watermark: Offset(-1),
+        told_log_start: Offset(-1),
+    })
+}
+
+fn skip_tags(r: &mut Reader<'_>, compact: bool) -> Result<(), FrameError> {
+    if compact { r.skip_tags() } else { Ok(()) }
+}
+
+/// Where the partitions of a fetch come from.
+#[derive(Debug)]
+enum Source {
+    /// The request itself; with the session that it opened, if any.
+    Full(Vec<Wanted>, i32),
+    /// A session.
+    Incremental(i32),
+}
+
+#[derive(Debug)]
+struct Fetch {
+    call: Call,
+    deadline: Moment,
+    min_bytes: i32,
+    max_bytes: i32,
+    read_committed: bool,
+    source: Source,
+}
+
+/// Finds or opens the session.
+fn begin(shard: &mut Shard, call: &Call, request: Request) -> Result<Fetch, ErrorCode> {
+    let by_id = call.version >= TOPIC_ID_FROM;
+    let (id, epoch, now) = (request.session_id, request.session_epoch, shard.now);
+    let source = match epoch {
+        0 | FINAL_EPOCH => {
+            shard.sessions.close(id);
+            let opens = epoch == 0;
+            let opened =
+                opens.then(|| shard.sessions.open(request.wanted.iter().cloned(), by_id, now));
+            Source::Full(request.wanted, opened.flatten().unwrap_or(0))
+        }
+        _ => {
+            let (wanted, forgotten) = (request.wanted, request.forgotten);
+            let goes_on = shard.sessions.advance((id, epoch), by_id, wanted, forgotten, now)?;
+            if goes_on { Source::Incremental(id) } else { Source::Full(Vec::new(), 0) }
+        }
+    };
+    let empty = matches!(&source, Source::Full(wanted, _) if wanted.is_empty());
+    let wait = if empty || request.min_bytes <= 0 { Duration::ZERO } else { request.max_wait };
+    Ok(Fetch {
+        call: call.clone(),
+        deadline: now + wait,
+        min_bytes: request.min_bytes,
+        max_bytes: request.max_bytes,
+        read_committed: request.read_committed,
+        source,
+    })
+}
+
+impl ParkedFetch for Fetch {
+    fn slot(&self) -> Slot {
+        self.call.slot
+    }
+
+    fn deadline(&self) -> Moment {
+        self.deadline
+    }
+
+    fn look(&mut self, shard: &mut Shard, expired: bool) -> Option<Answer> {
+        if !expired && !self.is_ready(shard) {
+            self.watch(shard);
+            return None;
+        }
+        let answer = self.answer(shard, expired);
+        if answer.is_none() {
+            self.watch(shard);
+        }
+        answer
+    }
+}
+
+impl Fetch {
+    /// Whether there are `min_bytes`, or an error. Only positions are compared here.
+    fn is_ready(&self, shard: &mut Shard) -> bool {
+        let mut bytes = 0_usize;
+        let enough = usize::try_from(self.min_bytes).unwrap_or(0);
+        self.any_wanted(shard, |shard, wanted| {
+            let Ok(log) = locate(shard, wanted) else { return true };
+            let Some(end) = self.end_of(shard, log, wanted) else { return true };
+            if wanted.offset < end {
+                let there = shard.store.bytes_between(log, wanted.offset, end);
+                bytes += there.min(usize::try_from(wanted.bytes_max).unwrap_or(0).max(1));
+            }
+            bytes >= enough
+        })
+    }
+
+    /// Where the client may read to; `None` when the answer is an error or a divergence.
+    fn end_of(&self, shard: &Shard, log: LogId, wanted: &Wanted) -> Option<Offset> {
+        let partition = shard.partitions.get(log)?;
+        let state = shard.store.log(log)?;
+        let leader = &partition.leader;
+        let readable = (state.log_start()..=state.log_end()).contains(&wanted.offset);
+        let good_epoch = leader.check_epoch(wanted.current_epoch).is_ok();
+        if state.is_failed()
+            || !readable
+            || !good_epoch
+            || wanted.last_epoch.0 >= 0 && diverges(shard, log, wanted).is_some()
+        {
+            return None;
+        }
+        Some(if self.read_committed {
+            leader.last_stable_offset()
+        } else {
+            leader.high_watermark()
+        })
+    }
+
+    fn any_wanted(
+        &self,
+        shard: &mut Shard,
+        mut check: impl FnMut(&mut Shard, &Wanted) -> bool,
+    ) -> bool {
+        match &self.source {
+            Source::Full(wanted, _) => wanted.iter().any(|w| check(shard, w)),
+            Source::Incremental(id) => {
+                let Some(session) = shard.sessions.take(*id) else { return true };
+                let any = session.wanted().any(|(_, w)| check(shard, w));
+                shard.sessions.put_back(*id, session);
+                any
+            }
+        }
+    }
+
+    fn watch(&self, shard: &mut Shard) {
+        let connection = ConnectionId(self.call.slot.connection);
+        self.any_wanted(shard, |shard, wanted| {
+            let found = locate(shard, wanted).ok();
+            if let Some(partition) = found.and_then(|log| shard.partitions.get_mut(log)) {
+                partition.watch(connection);
+            }
+            false
+        });
+    }
+
+    /// Reads; `None` when all there is lies on disk and is on its way.
+    fn answer(&self, shard: &mut Shard, expired: bool) -> Option<Answer> {
+        match &self.source {
+            Source::Full(wanted, id) => {
+                let mut encoder = Encoder::new(&self.call, ErrorCode::NONE, *id);
+                let mut budget = Budget::new(self.max_bytes);
+                let mut told = Vec::new();
+                for (place, wanted) in wanted.iter().enumerate() {
+                    let data = self.read(shard, wanted, &mut budget);
+                    told.push((place as u64, data.tells(), data.has_records()));
+                    encoder.push(wanted, data);
+                }
+                if budget.only_pending() && !expired {
+                    return None;
+                }
+                if let Some(session) = shard.sessions.find(*id) {
+                    for (place, (high_watermark, log_start), had_data) in told {
+                        session.told(place, high_watermark, log_start, had_data);
+                    }
+                }
+                Some(encoder.finish())
+            }
+            Source::Incremental(id) => {
+                let Some(mut session) = shard.sessions.take(*id) else {
+                    let code = ErrorCode::FETCH_SESSION_ID_NOT_FOUND;
+                    return Some(Encoder::new(&self.call, code, 0).finish());
+                };
+                let mut encoder = Encoder::new(&self.call, ErrorCode::NONE, *id);
+                let mut budget = Budget::new(self.max_bytes);
+                let mut told = Vec::new();
+                for (place, wanted) in session.wanted() {
+                    let data = self.read(shard, wanted, &mut budget);
+                    let tells = data.tells();
+                    let news = tells != (wanted.told_high_watermark, wanted.told_log_start);
+                    if data.has_records() || data.code != ErrorCode::NONE || news {
+                        told.push((place, tells, data.has_records()));
+                        encoder.push(wanted, data);
+                    }
+                }
+                let waits = budget.only_pending() && !expired;
+                if !waits {
+                    for (place, (high_watermark, log_start), had_data) in told {
+                        session.told(place, high_watermark, log_start, had_data);
+                    }
+                }
+                shard.sessions.put_back(*id, session);
+                (!waits).then(|| encoder.finish())
+            }
+        }
+    }
+
+    fn read(&self, shard: &mut Shard, wanted: &Wanted, budget: &mut Budget) -> PartitionData {
+        let log = match locate(shard, wanted) {
+            Ok(log) => log,
+            Err(missing) => return PartitionData::unknown(missing.into()),
+        };
+        let Some(partition) = shard.partitions.get(log) else {
+            return PartitionData::failed(ErrorCode::NOT_LEADER_OR_FOLLOWER);
+        };
+        let leader = &partition.leader;
+        if let Err(e) = leader.check_epoch(wanted.current_epoch) {
+            return PartitionData::failed(e.into());
+        }
+        let (high_watermark, stable) = (leader.high_watermark(), leader.last_stable_offset());
+        let Some(state) = shard.store.log(log) else {
+            return PartitionData::failed(ErrorCode::NOT_LEADER_OR_FOLLOWER);
+        };
+        let (log_start, log_end) = (state.log_start(), state.log_end());
+        if state.is_failed() {
+            return PartitionData::failed(ErrorCode::KAFKA_STORAGE_ERROR);
+        }
+        if wanted.offset < log_start || wanted.offset > log_end {
+            return PartitionData::failed(ErrorCode::OFFSET_OUT_OF_RANGE);
+        }
+        let mut data = PartitionData {
+            code: ErrorCode::NONE,
+            high_watermark,
+            stable,
+            log_start,
+            aborted: self.read_committed.then_some(0),
+            diverging: None,
+            records: Vec::new(),
+        };
+        if wanted.last_epoch.0 >= 0 {
+            match diverges(shard, log, wanted) {
+                Some(Some(diverging)) => {
+                    data.diverging = Some(diverging);
+                    return data;
+                }
+                Some(None) => return PartitionData::failed(ErrorCode::OFFSET_OUT_OF_RANGE),
+                None => {}
+            }
+        }
+        let upto = if self.read_committed { stable } else { high_watermark };
+        if wanted.offset >= upto || budget.is_spent() {
+            return data;
+        }
+        let bytes_max = budget.for_partition(wanted.bytes_max);
+        match shard.store.read(log, wanted.offset, upto, bytes_max, budget.first) {
+            Ok(Read::Ready(batches)) => {
+                budget.spend(batches.bytes);
+                data.records = batches.parts;
+            }
+            Ok(Read::Pending) => budget.pending = true,
+            Err(e) => return PartitionData::failed((&e).into()),
+        }
+        data
+    }
+}
+
+/// Whether the client's log went another way than ours: `Some(None)` when that cannot be said.
+#[allow(clippy::option_option, reason = "three answers: no, yes and where, cannot be said")]
+fn diverges(shard: &Shard, log: LogId, wanted: &Wanted) -> Option<Option<(LeaderEpoch, Offset)>> {
+    let state = shard.store.log(log)?;
+    let Some((epoch, end)) = state.epochs().end_offset_for(wanted.last_epoch, state.log_end())
+    else {
+        return Some(None);
+    };
+    (epoch < wanted.last_epoch || end < wanted.offset).then_some(Some((epoch, end)))
+}
+
+fn locate(shard: &Shard, wanted: &Wanted) -> Result<LogId, Missing> {
+    match &wanted.topic {
+        TopicKey::Name(name) => shard.partitions.find(name, wanted.partition),
+        TopicKey::Id(id) => shard.partitions.topic_by_id(*id)?.log(wanted.partition),
+    }
+}
+
+/// What is left of a response's bytes. The first partition with data gets at least one batch.
+struct Budget {
+    left: usize,
+    first: bool,
+    pending: bool,
+}
+
+impl Budget {
+    fn new(max_bytes: i32) -> Self {
+        Self { left: usize::try_from(max_bytes).unwrap_or(0), first: true, pending: false }
+    }
+
+    fn is_spent(&self) -> bool {
+        !self.first && self.left == 0
+    }
+
+    fn for_partition(&self, bytes_max: i32) -> usize {
+        self.left.min(usize::try_from(bytes_max).unwrap_or(0))
+    }
+
+    fn spend(&mut self, bytes: usize) {
+        if bytes > 0 {
+            self.first = false;
+            self.left = self.left.saturating_sub(bytes);
+        }
+    }
+
+    /// Nothing was read, but something is being read from disk.
+    fn only_pending(&self) -> bool {
+        self.pending && self.first
+    }
+}
+
+/// Bytes of one partition in an answer.
+pub(super) fn records_len(records: &[Bytes]) -> usize {
+    records.iter().map(Bytes::len).sum()
+}

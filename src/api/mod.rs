@@ -1,0 +1,132 @@
+//! Kafka's APIs, one file each: a decoded request in, a response out or parked.
+//!
+//! Flow: `net` hands over one frame -> [`dispatch`] reads its header and finds its row in the table
+//! -> the handler asks the shard. A handler decides nothing that a state machine below could decide;
+//! it translates between Kafka's messages and their types, and their errors into Kafka's codes.
+//!
+//! A request that changes metadata runs on the shard that holds the controller: its frame is sent
+//! there as it came ([`On::Controller`]), and its answer comes back to the connection by the
+//! [`Slot`](crate::shard::Slot) in its [`Call`].
+
+pub mod alter_configs;
+pub mod api_versions;
+pub mod change;
+pub mod create_partitions;
+pub mod create_topics;
+pub mod delete_groups;
+pub mod delete_records;
+pub mod delete_topics;
+pub mod describe_cluster;
+pub mod describe_configs;
+pub mod describe_groups;
+pub mod describe_log_dirs;
+pub mod describe_producers;
+pub mod describe_topic_partitions;
+pub mod error;
+pub mod fetch;
+mod fetch_answer;
+pub mod find_coordinator;
+pub mod heartbeat;
+pub mod incremental_alter_configs;
+pub mod init_producer_id;
+pub mod join_group;
+pub mod leave_group;
+pub mod list_config_resources;
+pub mod list_groups;
+pub mod list_offsets;
+pub mod metadata;
+pub mod offset_commit;
+pub mod offset_delete;
+pub mod offset_fetch;
+pub mod offset_for_leader_epoch;
+pub mod produce;
+mod resources;
+mod rights;
+pub mod sync_group;
+pub mod table;
+#[cfg(test)]
+mod testing;
+
+use std::net::IpAddr;
+
+use bytes::Bytes;
+
+use crate::shard::{Call, Shard, Slot};
+use crate::wire::frame::{self, Answer, FrameError, RequestHeader};
+use crate::wire::messages::KafkaMessage;
+
+pub use table::{API_VERSIONS, Api, On, PRODUCE};
+
+/// What became of a request.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Answered.
+    Answer(Answer),
+    /// The shard will answer to the call's slot later.
+    Parked,
+    /// Done, and the client expects no answer (acks=0).
+    Silent,
+    /// The connection must be closed: the client and the broker do not understand each other.
+    Close(CloseReason),
+}
+
+/// Why a connection is closed, for the log.
+#[derive(Debug, thiserror::Error)]
+pub enum CloseReason {
+    /// The frame cannot be read.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// No such API, or not in that version.
+    #[error("API key {key} version {version} is not supported")]
+    Unsupported {
+        /// Numeric key.
+        key: i16,
+        /// Version in the request.
+        version: i16,
+    },
+    /// The response could not be encoded; the log says which.
+    #[error("the response could not be encoded")]
+    Lost,
+    /// A produce request with acks=0 failed; closing is the only way to tell.
+    #[error("a produce request with acks=0 failed: {0}")]
+    SilentFailure(String),
+}
+
+impl Outcome {
+    /// The response to `call`.
+    pub fn answer<M: KafkaMessage>(call: &Call, response: &M) -> Self {
+        Self::Answer(call.answer(response))
+    }
+}
+
+/// Serves one request. `bytes` is the frame without its size field.
+pub fn dispatch(shard: &mut Shard, slot: Slot, peer: IpAddr, bytes: &[u8]) -> Outcome {
+    let (header, body) = match RequestHeader::parse(bytes, table::is_flexible) {
+        Ok(parts) => parts,
+        Err(e) => return Outcome::Close(e.into()),
+    };
+    let call = Call::new(slot, peer, &header);
+    let (key, version) = (header.api_key, header.version);
+    let Some(api) = table::find(key) else {
+        return Outcome::Close(CloseReason::Unsupported { key, version });
+    };
+    if !(api.min..=api.max).contains(&version) {
+        if key == API_VERSIONS {
+            return api_versions::unsupported(&call);
+        }
+        return Outcome::Close(CloseReason::Unsupported { key, version });
+    }
+    if api.on == On::Controller && !shard.holds_controller() {
+        shard.forward(call, Bytes::copy_from_slice(bytes));
+        return Outcome::Parked;
+    }
+    (api.handler)(shard, &call, body)
+}
+
+/// Decodes the body of a request, copying it out of the connection's buffer.
+///
+/// # Errors
+/// [`CloseReason::Frame`].
+pub(crate) fn decode<M: KafkaMessage>(call: &Call, body: &[u8]) -> Result<M, CloseReason> {
+    Ok(frame::decode(Bytes::copy_from_slice(body), call.version)?)
+}

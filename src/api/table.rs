@@ -1,0 +1,107 @@
+//! The APIs that this broker has, with Kafka 4.3's versions: what ApiVersions advertises and what
+//! [`dispatch`](super::dispatch) serves come from this one table.
+
+use crate::api::{Outcome, decode};
+use crate::shard::{Call, Shard};
+
+/// Key of Produce.
+pub const PRODUCE: i16 = 0;
+/// Key of ApiVersions.
+pub const API_VERSIONS: i16 = 18;
+
+/// Where a request is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum On {
+    /// Where it arrives.
+    Here,
+    /// On the shard that holds the controller.
+    Controller,
+}
+
+/// One row.
+pub struct Api {
+    /// Numeric key.
+    pub key: i16,
+    /// Oldest version served.
+    pub min: i16,
+    /// Oldest version advertised: `min`, but for Produce, where librdkafka before 2.12 switches
+    /// compression off unless it sees 0.
+    pub advertised_min: i16,
+    /// Newest version.
+    pub max: i16,
+    /// First version with flexible encoding; above `max` when none has it.
+    pub flexible_from: i16,
+    /// Where it is served.
+    pub on: On,
+    /// Serves the body.
+    pub handler: fn(&mut Shard, &Call, &[u8]) -> Outcome,
+}
+
+macro_rules! apis {
+    ($($key:literal $module:ident($body:ident) $min:literal..=$max:literal flexible $flexible:tt $on:ident),* $(,)?) => {
+        /// All rows, by key.
+        pub const APIS: &[Api] = &[$(Api {
+            key: $key,
+            min: $min,
+            advertised_min: if $key == PRODUCE { 0 } else { $min },
+            max: $max,
+            flexible_from: apis!(@flexible $flexible),
+            on: On::$on,
+            handler: apis!(@handler $module $body),
+        }),*];
+    };
+    (@flexible never) => { i16::MAX };
+    (@flexible $from:literal) => { $from };
+    (@handler $module:ident bytes) => { crate::api::$module::handle };
+    (@handler $module:ident $request:ident) => {
+        |shard, call, body| match decode::<crate::wire::messages::$request>(call, body) {
+            Ok(request) => crate::api::$module::handle(shard, call, request),
+            Err(e) => Outcome::Close(e),
+        }
+    };
+}
+
+// Key, module, what its handler takes, versions, first flexible version, where it is served.
+apis! {
+    0 produce(bytes) 3..=13 flexible 9 Here,
+    1 fetch(bytes) 4..=18 flexible 12 Here,
+    2 list_offsets(ListOffsetsRequest) 1..=11 flexible 6 Here,
+    3 metadata(MetadataRequest) 0..=13 flexible 9 Here,
+    8 offset_commit(OffsetCommitRequest) 2..=10 flexible 8 Here,
+    9 offset_fetch(OffsetFetchRequest) 1..=10 flexible 6 Here,
+    10 find_coordinator(FindCoordinatorRequest) 0..=6 flexible 3 Here,
+    11 join_group(JoinGroupRequest) 0..=9 flexible 6 Here,
+    12 heartbeat(HeartbeatRequest) 0..=4 flexible 4 Here,
+    13 leave_group(LeaveGroupRequest) 0..=5 flexible 4 Here,
+    14 sync_group(SyncGroupRequest) 0..=5 flexible 4 Here,
+    15 describe_groups(DescribeGroupsRequest) 0..=6 flexible 5 Here,
+    16 list_groups(ListGroupsRequest) 0..=5 flexible 3 Here,
+    18 api_versions(ApiVersionsRequest) 0..=4 flexible 3 Here,
+    19 create_topics(CreateTopicsRequest) 2..=7 flexible 5 Controller,
+    20 delete_topics(DeleteTopicsRequest) 1..=6 flexible 4 Controller,
+    21 delete_records(DeleteRecordsRequest) 0..=2 flexible 2 Here,
+    22 init_producer_id(InitProducerIdRequest) 0..=5 flexible 2 Controller,
+    23 offset_for_leader_epoch(OffsetForLeaderEpochRequest) 2..=4 flexible 4 Here,
+    32 describe_configs(DescribeConfigsRequest) 1..=4 flexible 4 Here,
+    33 alter_configs(AlterConfigsRequest) 0..=2 flexible 2 Controller,
+    35 describe_log_dirs(DescribeLogDirsRequest) 1..=5 flexible 2 Here,
+    37 create_partitions(CreatePartitionsRequest) 0..=3 flexible 2 Controller,
+    42 delete_groups(DeleteGroupsRequest) 0..=2 flexible 2 Here,
+    44 incremental_alter_configs(IncrementalAlterConfigsRequest) 0..=1 flexible 1 Controller,
+    47 offset_delete(OffsetDeleteRequest) 0..=0 flexible never Here,
+    60 describe_cluster(DescribeClusterRequest) 0..=2 flexible 0 Here,
+    61 describe_producers(DescribeProducersRequest) 0..=0 flexible 0 Here,
+    74 list_config_resources(ListConfigResourcesRequest) 0..=1 flexible 0 Here,
+    75 describe_topic_partitions(DescribeTopicPartitionsRequest) 0..=0 flexible 0 Here,
+}
+
+/// The row of a key.
+pub fn find(key: i16) -> Option<&'static Api> {
+    APIS.iter().find(|api| api.key == key)
+}
+
+/// Whether the request header of this version has tags. A version that is not served is taken for
+/// a flexible one, as Kafka takes an unknown version of ApiVersions.
+pub fn is_flexible(key: i16, version: i16) -> bool {
+    find(key).is_none_or(|api| version >= api.flexible_from)
+}

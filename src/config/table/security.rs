@@ -1,0 +1,88 @@
+//! Keys of TLS, SASL, OAuth and delegation tokens.
+
+use super::prelude::*;
+
+keys! {
+    /// Keys of TLS, SASL, OAuth and delegation tokens.
+    SECURITY:
+    "delegation.token.expiry.check.interval.ms"  Long     "3600000"                                    min(1),             ReadOnly Inert  "Period of the search for expired tokens.";
+    "delegation.token.expiry.time.ms"            Long     "86400000"                                   min(1),             ReadOnly Inert  "How long a token is valid without renewal.";
+    "delegation.token.max.lifetime.ms"           Long     "604800000"                                  min(1),             ReadOnly Inert  "How long a token is valid at most.";
+    "delegation.token.secret.key"                Password null                                         Any,                ReadOnly Inert  "Key that signs delegation tokens.";
+    "principal.builder.class"                    Class    "org.apache.kafka.common.security.authenticator.DefaultKafkaPrincipalBuilder" Any,                Node     Inert  "Plug-in that names the principal of a connection.";
+    "security.providers"                         Text     null                                         Any,                ReadOnly Inert  "Java security providers.";
+    "sasl.client.callback.handler.class"         Class    null                                         Any,                ReadOnly Inert  "Plug-in for the client side of SASL.";
+    "sasl.enabled.mechanisms"                    List     "GSSAPI"                                     Distinct,           Listener Inert  "SASL mechanisms that listeners offer.";
+    "sasl.jaas.config"                           Password null                                         Any,                Listener Inert  "JAAS login context of SASL.";
+    "sasl.kerberos.kinit.cmd"                    Text     "/usr/bin/kinit"                             Any,                Listener Inert  "Path of the kinit program.";
+    "sasl.kerberos.min.time.before.relogin"      Long     "60000"                                      Any,                Listener Inert  "Pause of the Kerberos login thread between refreshes.";
+    "sasl.kerberos.principal.to.local.rules"     List     "DEFAULT"                                    Distinct,           Listener Inert  "Rules that turn Kerberos principals into short names.";
+    "sasl.kerberos.service.name"                 Text     null                                         Any,                Listener Inert  "Kerberos principal name of the brokers.";
+    "sasl.kerberos.ticket.renew.jitter"          Double   "0.05"                                       Any,                Listener Inert  "Random share of the Kerberos renewal time.";
+    "sasl.kerberos.ticket.renew.window.factor"   Double   "0.8"                                        Any,                Listener Inert  "Share of a ticket's life after which it is renewed.";
+    "sasl.login.callback.handler.class"          Class    null                                         Any,                ReadOnly Inert  "Plug-in for the login of SASL.";
+    "sasl.login.class"                           Class    null                                         Any,                ReadOnly Inert  "Plug-in that performs the login of SASL.";
+    "sasl.login.connect.timeout.ms"              Int      null                                         Any,                ReadOnly Inert  "How long a connection to the identity provider may take.";
+    "sasl.login.read.timeout.ms"                 Int      null                                         Any,                ReadOnly Inert  "How long an answer of the identity provider may take.";
+    "sasl.login.refresh.buffer.seconds"          Short    "300"                                        Any,                Listener Inert  "Seconds before expiry that a refresh keeps clear of.";
+    "sasl.login.refresh.min.period.seconds"      Short    "60"                                         Any,                Listener Inert  "Shortest time between two refreshes of a login.";
+    "sasl.login.refresh.window.factor"           Double   "0.8"                                        Any,                Listener Inert  "Share of a credential's life after which it is refreshed.";
+    "sasl.login.refresh.window.jitter"           Double   "0.05"                                       Any,                Listener Inert  "Random share of the refresh time.";
+    "sasl.login.retry.backoff.max.ms"            Long     "10000"                                      Any,                ReadOnly Inert  "Longest pause between login attempts.";
+    "sasl.login.retry.backoff.ms"                Long     "100"                                        Any,                ReadOnly Inert  "First pause between login attempts.";
+    "sasl.mechanism.controller.protocol"         Text     "GSSAPI"                                     Any,                ReadOnly Inert  "SASL mechanism towards controllers.";
+    "sasl.mechanism.inter.broker.protocol"       Text     "GSSAPI"                                     Any,                Listener Inert  "SASL mechanism between brokers.";
+    "sasl.oauthbearer.allow.unverified.audience" Bool     "false"                                      Any,                ReadOnly Hidden "Whether tokens without a checked audience are accepted.";
+    "sasl.oauthbearer.allow.unverified.issuer"   Bool     "false"                                      Any,                ReadOnly Hidden "Whether tokens without a checked issuer are accepted.";
+    "sasl.oauthbearer.assertion.algorithm"       Text     "RS256"                                      AnyCase(SIGNING),   ReadOnly Inert  "Algorithm that signs OAuth assertions.";
+    "sasl.oauthbearer.assertion.claim.aud"       Text     null                                         Any,                ReadOnly Inert  "Audience claim of OAuth assertions.";
+    "sasl.oauthbearer.assertion.claim.exp.seconds" Int      "300"                                        between(0, 86_400), ReadOnly Inert  "Seconds until an OAuth assertion expires.";
+    "sasl.oauthbearer.assertion.claim.iss"       Text     null                                         Any,                ReadOnly Inert  "Issuer claim of OAuth assertions.";
+    "sasl.oauthbearer.assertion.claim.jti.include" Bool     "false"                                      Any,                ReadOnly Inert  "Whether OAuth assertions carry a unique id.";
+    "sasl.oauthbearer.assertion.claim.nbf.seconds" Int      "60"                                         between(0, 3_600),  ReadOnly Inert  "Seconds that an OAuth assertion is valid before now.";
+    "sasl.oauthbearer.assertion.claim.sub"       Text     null                                         Any,                ReadOnly Inert  "Subject claim of OAuth assertions.";
+    "sasl.oauthbearer.assertion.file"            Text     null                                         Any,                ReadOnly Inert  "File that holds a ready OAuth assertion.";
+    "sasl.oauthbearer.assertion.private.key.file" Text     null                                         Any,                ReadOnly Inert  "File of the key that signs OAuth assertions.";
+    "sasl.oauthbearer.assertion.private.key.passphrase" Password null                                         Any,                ReadOnly Inert  "Passphrase of the key that signs OAuth assertions.";
+    "sasl.oauthbearer.assertion.template.file"   Text     null                                         Any,                ReadOnly Inert  "File with further claims of OAuth assertions.";
+    "sasl.oauthbearer.client.credentials.client.id" Text     null                                         Any,                ReadOnly Inert  "Client id for the OAuth client credentials grant.";
+    "sasl.oauthbearer.client.credentials.client.secret" Password null                                         Any,                ReadOnly Inert  "Client secret for the OAuth client credentials grant.";
+    "sasl.oauthbearer.clock.skew.seconds"        Int      "30"                                         Any,                ReadOnly Inert  "Clock difference that token checks allow.";
+    "sasl.oauthbearer.expected.audience"         List     ""                                           Distinct,           ReadOnly Inert  "Audiences of which a token must name one.";
+    "sasl.oauthbearer.expected.issuer"           Text     null                                         Any,                ReadOnly Inert  "Issuer that a token must name.";
+    "sasl.oauthbearer.jwks.endpoint.refresh.ms"  Long     "3600000"                                    Any,                ReadOnly Inert  "How long fetched signing keys are used.";
+    "sasl.oauthbearer.jwks.endpoint.retry.backoff.max.ms" Long     "10000"                                      Any,                ReadOnly Inert  "Longest pause between fetches of signing keys.";
+    "sasl.oauthbearer.jwks.endpoint.retry.backoff.ms" Long     "100"                                        Any,                ReadOnly Inert  "First pause between fetches of signing keys.";
+    "sasl.oauthbearer.jwks.endpoint.url"         Text     null                                         Any,                ReadOnly Inert  "Where signing keys are fetched.";
+    "sasl.oauthbearer.jwt.retriever.class"       Class    "org.apache.kafka.common.security.oauthbearer.DefaultJwtRetriever" Any,                ReadOnly Inert  "Plug-in that obtains tokens.";
+    "sasl.oauthbearer.jwt.validator.class"       Class    "org.apache.kafka.common.security.oauthbearer.DefaultJwtValidator" Any,                ReadOnly Inert  "Plug-in that checks tokens.";
+    "sasl.oauthbearer.scope"                     Text     null                                         Any,                ReadOnly Inert  "Scope that is asked for with a token.";
+    "sasl.oauthbearer.scope.claim.name"          Text     "scope"                                      Any,                ReadOnly Inert  "Claim that holds the scope.";
+    "sasl.oauthbearer.sub.claim.name"            Text     "sub"                                        Any,                ReadOnly Inert  "Claim that holds the subject.";
+    "sasl.oauthbearer.token.endpoint.url"        Text     null                                         Any,                ReadOnly Inert  "Where tokens are obtained.";
+    "sasl.server.callback.handler.class"         Class    null                                         Any,                ReadOnly Inert  "Plug-in for the server side of SASL.";
+    "sasl.server.max.receive.size"               Int      "524288"                                     Any,                ReadOnly Inert  "Largest message accepted while a client authenticates.";
+    "ssl.allow.dn.changes"                       Bool     "false"                                      Any,                ReadOnly Inert  "Whether a new certificate may have another name.";
+    "ssl.allow.san.changes"                      Bool     "false"                                      Any,                ReadOnly Inert  "Whether a new certificate may have other alternative names.";
+    "ssl.cipher.suites"                          List     ""                                           Distinct,           Listener Inert  "Cipher suites that TLS may use.";
+    "ssl.client.auth"                            Text     "none"                                       OneOf(CLIENT_AUTH), Listener Inert  "Whether clients must, may or need not show a certificate.";
+    "ssl.enabled.protocols"                      List     "TLSv1.2,TLSv1.3"                            Distinct,           Listener Inert  "TLS versions that are offered.";
+    "ssl.endpoint.identification.algorithm"      Text     "https"                                      Any,                Listener Inert  "How the name in a server certificate is checked.";
+    "ssl.engine.factory.class"                   Class    null                                         Any,                Listener Inert  "Plug-in that makes TLS engines.";
+    "ssl.key.password"                           Password null                                         Any,                Listener Inert  "Password of the private key.";
+    "ssl.keymanager.algorithm"                   Text     "SunX509"                                    Any,                Listener Inert  "Algorithm of the Java key manager.";
+    "ssl.keystore.certificate.chain"             Password null                                         Any,                Listener Inert  "Certificate chain in PEM form.";
+    "ssl.keystore.key"                           Password null                                         Any,                Listener Inert  "Private key in PEM form.";
+    "ssl.keystore.location"                      Text     null                                         Any,                Listener Inert  "File of the key store.";
+    "ssl.keystore.password"                      Password null                                         Any,                Listener Inert  "Password of the key store.";
+    "ssl.keystore.type"                          Text     "JKS"                                        Any,                Listener Inert  "Format of the key store.";
+    "ssl.principal.mapping.rules"                Text     "DEFAULT"                                    Any,                ReadOnly Inert  "Rules that turn certificate names into short names.";
+    "ssl.protocol"                               Text     "TLSv1.3"                                    Any,                Listener Inert  "TLS version of new sessions.";
+    "ssl.provider"                               Text     null                                         Any,                Listener Inert  "Java security provider of TLS.";
+    "ssl.secure.random.implementation"           Text     null                                         Any,                Listener Inert  "Source of random numbers of TLS.";
+    "ssl.trustmanager.algorithm"                 Text     "PKIX"                                       Any,                Listener Inert  "Algorithm of the Java trust manager.";
+    "ssl.truststore.certificates"                Password null                                         Any,                Listener Inert  "Trusted certificates in PEM form.";
+    "ssl.truststore.location"                    Text     null                                         Any,                Listener Inert  "File of the trust store.";
+    "ssl.truststore.password"                    Password null                                         Any,                Listener Inert  "Password of the trust store.";
+    "ssl.truststore.type"                        Text     "JKS"                                        Any,                Listener Inert  "Format of the trust store.";
+}

@@ -1,0 +1,227 @@
+//! One client connection: which request may be served next, and which answer leaves next.
+//!
+//! Flow: bytes received -> [`Connection::next_frame`] -> `api::dispatch` -> [`Connection::settle`] or,
+//! for a parked request, later [`Connection::answer`] -> [`Connection::out`] -> the socket.
+//!
+//! Kafka serves one request of a connection at a time. Klamm does so too, but for produce requests:
+//! those that a client has pipelined share a commit, so the next one is served while the earlier
+//! ones wait for theirs. Their appends stay in order, and so do all answers.
+//!
+//! Invariants:
+//! - N1. Answers leave in the order of their requests.
+//! - N2. A request that is not Produce is served only when nothing before it waits, and nothing is
+//!   served while a request that is not Produce waits.
+//! - N3. Nothing is served while more than `OUT_BYTES_MAX` wait to be sent: a client that does not
+//!   read stops being read.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+
+use crate::api::{CloseReason, Outcome, PRODUCE};
+use crate::base::Moment;
+use crate::runtime::network::Outgoing;
+use crate::wire::frame::{self, Answer, FrameError, SIZE_BYTES};
+
+/// Produce requests of one connection that may wait at once.
+const WAITING_MAX: usize = 128;
+/// Bytes that may wait for a client that is slow to read.
+const OUT_BYTES_MAX: usize = 1 << 20;
+
+/// Where one connection stands.
+#[derive(Debug)]
+pub struct Connection {
+    /// Address of the client.
+    pub peer: IpAddr,
+    /// When the last request came: idle connections are closed.
+    pub active_at: Moment,
+    /// Bytes on their way to the client.
+    pub out: Outgoing,
+    /// Sequence of the next request.
+    next: u64,
+    /// Requests without an answer that may leave, oldest first; the first has sequence
+    /// `next - waiting.len()`.
+    waiting: VecDeque<Waiting>,
+    throttled: bool,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    is_produce: bool,
+    /// `Some` once served; it leaves when it is the oldest.
+    answer: Option<Answer>,
+}
+
+/// What can be done with the bytes that are there.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Next<'a> {
+    /// Serve this request: its sequence, and its frame without the size field.
+    Serve(u64, &'a [u8]),
+    /// Receive more; the frame that has begun has this many bytes, 0 when that is not known.
+    NeedBytes(usize),
+    /// Something before it must leave first.
+    Busy,
+}
+
+impl Connection {
+    /// A new connection.
+    pub fn new(peer: IpAddr, now: Moment) -> Self {
+        let (out, waiting) = (Outgoing::default(), VecDeque::new());
+        Self { peer, active_at: now, out, next: 0, waiting, throttled: false }
+    }
+
+    /// Looks at the bytes received. The frame that it returns counts as taken: the caller consumes
+    /// its bytes and settles it.
+    ///
+    /// # Errors
+    /// [`FrameError::Size`]: close the connection.
+    pub fn next_frame<'a>(
+        &mut self,
+        bytes: &'a [u8],
+        frame_bytes_max: usize,
+    ) -> Result<Next<'a>, FrameError> {
+        let Some(size) = frame::frame_bytes(bytes, frame_bytes_max)? else {
+            return Ok(Next::NeedBytes(0));
+        };
+        let Some(whole) = bytes.get(SIZE_BYTES..size) else { return Ok(Next::NeedBytes(size)) };
+        let is_produce = whole.starts_with(&PRODUCE.to_be_bytes());
+        self.throttled = self.out.len() > OUT_BYTES_MAX;
+        if self.throttled || !self.may_serve(is_produce) {
+            return Ok(Next::Busy);
+        }
+        let sequence = self.next;
+        self.next += 1;
+        self.waiting.push_back(Waiting { is_produce, answer: None });
+        Ok(Next::Serve(sequence, whole))
+    }
+
+    /// N2.
+    fn may_serve(&self, is_produce: bool) -> bool {
+        let pipelined = is_produce
+            && self.waiting.len() < WAITING_MAX
+            && self.waiting.back().is_none_or(|w| w.is_produce);
+        self.waiting.is_empty() || pipelined
+    }
+
+    /// The request was served.
+    ///
+    /// # Errors
+    /// The reason to close the connection.
+    pub fn settle(&mut self, sequence: u64, outcome: Outcome) -> Result<(), CloseReason> {
+        match outcome {
+            Outcome::Answer(answer) if answer.is_lost => return Err(CloseReason::Lost),
+            Outcome::Answer(answer) => self.answer(sequence, answer),
+            Outcome::Silent => self.answer(sequence, Answer::default()),
+            Outcome::Parked => {}
+            Outcome::Close(reason) => return Err(reason),
+        }
+        Ok(())
+    }
+
+    /// A parked request is answered. N1.
+    pub fn answer(&mut self, sequence: u64, answer: Answer) {
+        let oldest = self.next - self.waiting.len() as u64;
+        let at = sequence.checked_sub(oldest).and_then(|at| usize::try_from(at).ok());
+        let Some(waiting) = at.and_then(|at| self.waiting.get_mut(at)) else { return };
+        waiting.answer = Some(answer);
+        while let Some(answer) = self.waiting.front_mut().and_then(|w| w.answer.take()) {
+            self.waiting.pop_front();
+            for part in answer.parts {
+                self.out.push(part);
+            }
+        }
+    }
+
+    /// Whether the next request was held back until the client has read (N3).
+    pub fn is_throttled(&self) -> bool {
+        self.throttled
+    }
+
+    /// Whether no request waits and nothing is on its way out.
+    pub fn is_quiet(&self) -> bool {
+        self.waiting.is_empty() && self.out.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    const FETCH: i16 = 1;
+
+    fn frame(key: i16) -> Vec<u8> {
+        [&6_i32.to_be_bytes()[..], &key.to_be_bytes(), &[0; 4]].concat()
+    }
+
+    fn answer(text: &'static str) -> Answer {
+        Answer { parts: vec![Bytes::from(text)], is_lost: false }
+    }
+
+    fn connection() -> Connection {
+        Connection::new("127.0.0.1".parse().unwrap(), Moment(0))
+    }
+
+    fn serves(c: &mut Connection, key: i16) -> Option<u64> {
+        match c.next_frame(&frame(key), 100).unwrap() {
+            Next::Serve(sequence, _) => Some(sequence),
+            Next::Busy => None,
+            other @ Next::NeedBytes(_) => panic!("{other:?}"),
+        }
+    }
+
+    fn sent(c: &mut Connection) -> String {
+        let mut slices = [std::io::IoSlice::new(&[]); 8];
+        let n = c.out.slices(&mut slices);
+        let text: String = slices[..n].iter().map(|s| str::from_utf8(s).unwrap()).collect();
+        c.out.advance(text.len());
+        text
+    }
+
+    #[test]
+    fn pipelined_produce_requests_wait_together_and_answers_keep_their_order() {
+        let mut c = connection();
+        assert_eq!([serves(&mut c, PRODUCE), serves(&mut c, PRODUCE)], [Some(0), Some(1)]);
+        assert_eq!(serves(&mut c, FETCH), None, "a fetch waits for the produces before it");
+        c.answer(1, answer("second"));
+        assert_eq!(sent(&mut c), "");
+        c.answer(0, answer("first "));
+        assert_eq!(sent(&mut c), "first second");
+        assert_eq!(serves(&mut c, FETCH), Some(2));
+        assert_eq!(serves(&mut c, PRODUCE), None, "nothing passes a parked fetch");
+        c.settle(2, Outcome::Answer(answer("third"))).unwrap();
+        assert_eq!(serves(&mut c, PRODUCE), Some(3));
+        c.settle(3, Outcome::Silent).unwrap();
+        assert_eq!(sent(&mut c), "third");
+        assert!(c.is_quiet());
+    }
+
+    #[test]
+    fn a_client_that_does_not_read_is_not_served() {
+        let mut c = connection();
+        serves(&mut c, FETCH);
+        c.answer(
+            0,
+            Answer { parts: vec![Bytes::from(vec![0; OUT_BYTES_MAX + 1])], is_lost: false },
+        );
+        assert_eq!(serves(&mut c, FETCH), None);
+        c.out.advance(1);
+        assert_eq!(serves(&mut c, FETCH), Some(1));
+    }
+
+    #[test]
+    fn a_frame_is_served_when_it_is_whole() {
+        let mut c = connection();
+        let whole = frame(FETCH);
+        assert_eq!(c.next_frame(&whole[..3], 100), Ok(Next::NeedBytes(0)));
+        assert_eq!(c.next_frame(&whole[..9], 100), Ok(Next::NeedBytes(10)));
+        assert!(c.next_frame(&whole, 5).is_err());
+        assert_eq!(c.next_frame(&whole, 6), Ok(Next::Serve(0, &whole[4..])));
+    }
+
+    #[test]
+    fn a_late_answer_for_an_unknown_request_is_dropped() {
+        let mut c = connection();
+        c.answer(7, answer("x"));
+        assert!(c.is_quiet());
+    }
+}

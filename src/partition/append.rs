@@ -1,0 +1,427 @@
+//! May these bytes of a produce request be appended? And as what?
+//!
+//! Flow: `api::produce` -> **append** -> `storage`. The checks and their order are Kafka's
+//! (`ProduceRequest.validateRecords`, `LogValidator`, `UnifiedLog.analyzeAndValidateRecords`):
+//! exactly one whole batch, magic 2, size, checksum, header, timestamps, keys. A batch is opened
+//! only when the topic asks for another codec, is compacted, or bounds timestamps that the header
+//! leaves open.
+
+use bytes::Bytes;
+
+use crate::base::WallMs;
+use crate::wire::batch::{self, BatchError, BatchHeader, HEADER_BYTES};
+use crate::wire::codec::Codec;
+use crate::wire::record::{self, BatchBuilder, ProducerStamp, Record};
+
+const MAGIC: i8 = 2;
+/// Decompressed, a batch may be this many times `max.message.bytes`, and at least
+/// [`OPENED_BYTES_MIN`].
+const OPENED_FACTOR: usize = 64;
+const OPENED_BYTES_MIN: usize = 16 << 20;
+
+/// What a topic asks of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules {
+    /// `max.message.bytes`.
+    pub batch_bytes_max: usize,
+    /// `segment.bytes`.
+    pub segment_bytes: usize,
+    /// `cleanup.policy` has `compact`: every record needs a key.
+    pub compacted: bool,
+    /// `compression.type`; `None` keeps the producer's.
+    pub codec: Option<(Codec, i32)>,
+    /// `message.timestamp.type` is `LogAppendTime`.
+    pub append_time: bool,
+    /// `message.timestamp.before.max.ms`.
+    pub before_max_ms: i64,
+    /// `message.timestamp.after.max.ms`.
+    pub after_max_ms: i64,
+}
+
+impl Default for Rules {
+    /// Kafka's defaults.
+    fn default() -> Self {
+        Self {
+            batch_bytes_max: 1_048_588,
+            segment_bytes: 1 << 30,
+            compacted: false,
+            codec: None,
+            append_time: false,
+            before_max_ms: i64::MAX,
+            after_max_ms: 3_600_000,
+        }
+    }
+}
+
+/// A batch that may be appended.
+#[derive(Debug)]
+pub struct Checked<'a> {
+    /// Its header.
+    pub header: BatchHeader,
+    /// Its bytes.
+    pub batch: Body<'a>,
+}
+
+/// Where the bytes lie.
+#[derive(Debug)]
+pub enum Body<'a> {
+    /// In the request, as the producer sent them.
+    Sent(&'a [u8]),
+    /// Written anew.
+    Rewritten(Bytes),
+}
+
+impl AsRef<[u8]> for Body<'_> {
+    fn as_ref(&self) -> &[u8] {
+        match self {
+            Self::Sent(bytes) => bytes,
+            Self::Rewritten(bytes) => bytes,
+        }
+    }
+}
+
+/// Why a batch is refused. Nothing was written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Not exactly one batch of magic 2.
+    #[error("a produce request holds exactly one record batch with magic 2 per partition")]
+    NotOneBatch,
+    /// The first bytes are no batch that this version of the format knows.
+    #[error("{0}")]
+    Malformed(String),
+    /// The checksum does not match.
+    #[error("{0}")]
+    Corrupt(BatchError),
+    /// Over `max.message.bytes`.
+    #[error("a batch of {size_bytes} B is over max.message.bytes = {limit_bytes}")]
+    TooLarge {
+        /// The batch's.
+        size_bytes: usize,
+        /// The topic's.
+        limit_bytes: usize,
+    },
+    /// Over `segment.bytes`.
+    #[error("a batch of {size_bytes} B is over segment.bytes = {limit_bytes}")]
+    OverSegment {
+        /// The batch's.
+        size_bytes: usize,
+        /// The topic's.
+        limit_bytes: usize,
+    },
+    /// The header contradicts itself.
+    #[error("{0}")]
+    BadHeader(&'static str),
+    /// The codec id is none that Kafka has.
+    #[error("codec id {0} is not known")]
+    UnknownCodec(u8),
+    /// The records cannot be opened or are malformed.
+    #[error("{0}")]
+    BadRecords(String),
+    /// Some records have no key, on a compacted topic.
+    #[error("a compacted topic needs a key in every record")]
+    NoKey(Vec<RecordRefusal>),
+    /// Some timestamps are outside the topic's bounds.
+    #[error("timestamps are outside the bounds of the topic")]
+    BadTimestamp(Vec<RecordRefusal>),
+}
+
+/// One record that made its batch be refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordRefusal {
+    /// 0-based in its batch.
+    pub index: i32,
+    /// For the client.
+    pub message: String,
+}
+
+/// Finds the one batch in a partition's `records`; what follows it and is no whole batch is
+/// dropped. Its size and checksum are right when this returns.
+///
+/// # Errors
+/// [`Refusal`].
+pub fn single_batch<'a>(
+    records: &'a [u8],
+    rules: &Rules,
+) -> Result<(BatchHeader, &'a [u8]), Refusal> {
+    if records.len() < HEADER_BYTES {
+        return Err(Refusal::NotOneBatch);
+    }
+    let (header, bytes) = match BatchHeader::parse_whole(records) {
+        Ok(found) => found,
+        Err(BatchError::Short { .. }) => return Err(Refusal::NotOneBatch),
+        Err(e) => return Err(Refusal::Malformed(e.to_string())),
+    };
+    if (0..MAGIC).contains(&header.magic) {
+        return Err(Refusal::NotOneBatch);
+    }
+    if header.magic != MAGIC {
+        return Err(Refusal::Malformed(format!("magic {} is not known", header.magic)));
+    }
+    if BatchHeader::parse_whole(&records[bytes.len()..]).is_ok() {
+        return Err(Refusal::NotOneBatch);
+    }
+    let size_bytes = header.size_bytes;
+    if size_bytes > rules.batch_bytes_max {
+        return Err(Refusal::TooLarge { size_bytes, limit_bytes: rules.batch_bytes_max });
+    }
+    header.check_crc(bytes).map_err(Refusal::Corrupt)?;
+    if size_bytes > rules.segment_bytes {
+        return Err(Refusal::OverSegment { size_bytes, limit_bytes: rules.segment_bytes });
+    }
+    Ok((header, bytes))
+}
+
+/// Checks a batch found by [`single_batch`] against the topic, and writes it anew where the topic
+/// asks for that.
+///
+/// # Errors
+/// [`Refusal`].
+pub fn check<'a>(
+    header: BatchHeader,
+    bytes: &'a [u8],
+    rules: &Rules,
+    now: WallMs,
+) -> Result<Checked<'a>, Refusal> {
+    check_header(&header)?;
+    let sent = Codec::from_id(header.codec_id());
+    let sent = sent.ok_or(Refusal::UnknownCodec(header.codec_id()))?;
+    let bounds = if rules.append_time { None } else { Some(Bounds::of(rules, now)) };
+    let recode = rules.codec.filter(|(codec, _)| *codec != sent);
+    let doubtful = bounds.as_ref().is_some_and(|b| b.may_break(&header));
+    if recode.is_none() && !rules.compacted && !doubtful {
+        return Ok(unopened(header, bytes, rules));
+    }
+    let limit = (rules.batch_bytes_max.saturating_mul(OPENED_FACTOR)).max(OPENED_BYTES_MIN);
+    let bad = |e: &dyn std::fmt::Display| Refusal::BadRecords(e.to_string());
+    let plain = sent.decompress(&bytes[HEADER_BYTES..], limit).map_err(|e| bad(&e))?;
+    let records: Vec<Record<'_>> =
+        record::records(&plain, header.count).collect::<Result<_, _>>().map_err(|e| bad(&e))?;
+    if records.len() != usize::try_from(header.count).unwrap_or(0) {
+        return Err(Refusal::BadRecords("fewer records than the header says".into()));
+    }
+    check_records(&header, &records, rules, bounds.as_ref())?;
+    let Some((codec, level)) = recode else { return Ok(unopened(header, bytes, rules)) };
+    let batch = encode_anew(&header, &records, codec, level).map_err(|e| bad(&e))?;
+    let header = BatchHeader::parse(&batch).map_err(|e| bad(&e))?;
+    let size_bytes = header.size_bytes;
+    if size_bytes > rules.batch_bytes_max {
+        return Err(Refusal::TooLarge { size_bytes, limit_bytes: rules.batch_bytes_max });
+    }
+    Ok(Checked { header, batch: Body::Rewritten(batch) })
+}
+
+/// A topic with `CreateTime` clears the bit by which a client claims that the broker set the time,
+/// and takes a largest timestamp below -1 for none.
+fn unopened<'a>(mut header: BatchHeader, bytes: &'a [u8], rules: &Rules) -> Checked<'a> {
+    let untimed = header.max_timestamp < batch::NO_TIMESTAMP;
+    if rules.append_time || !(header.is_append_time() || untimed) {
+        return Checked { header, batch: Body::Sent(bytes) };
+    }
+    let mut anew = bytes.to_vec();
+    batch::set_create_time(&mut anew, header.max_timestamp.max(batch::NO_TIMESTAMP));
+    if let Ok(mended) = BatchHeader::parse(&anew) {
+        header = mended;
+    }
+    Checked { header, batch: Body::Rewritten(Bytes::from(anew)) }
+}
+
+fn check_header(header: &BatchHeader) -> Result<(), Refusal> {
+    let refuse = |what| Err(Refusal::BadHeader(what));
+    if header.base_offset.0 != 0 {
+        return refuse("the base offset of a produced batch is 0");
+    }
+    if header.count <= 0 {
+        return refuse("a produced batch holds at least one record");
+    }
+    if i64::from(header.last_offset_delta) + 1 != i64::from(header.count) {
+        return refuse("the last offset delta and the number of records do not fit together");
+    }
+    if header.is_control() {
+        return refuse("clients may not write control records");
+    }
+    if header.has_producer() && header.base_sequence < 0 {
+        return refuse("a batch with a producer id needs a sequence");
+    }
+    Ok(())
+}
+
+struct Bounds {
+    earliest: i64,
+    latest: i64,
+}
+
+impl Bounds {
+    fn of(rules: &Rules, now: WallMs) -> Self {
+        let earliest = now.0.saturating_sub(rules.before_max_ms);
+        Self { earliest, latest: now.0.saturating_add(rules.after_max_ms) }
+    }
+
+    /// Only the bounds of all records are in the header, so an earliest bound that means anything
+    /// needs the batch opened.
+    fn may_break(&self, header: &BatchHeader) -> bool {
+        header.max_timestamp > self.latest || self.earliest > 0
+    }
+
+    fn broken_by(&self, timestamp: i64) -> bool {
+        timestamp != batch::NO_TIMESTAMP && !(self.earliest..=self.latest).contains(&timestamp)
+    }
+}
+
+fn check_records(
+    header: &BatchHeader,
+    records: &[Record<'_>],
+    rules: &Rules,
+    bounds: Option<&Bounds>,
+) -> Result<(), Refusal> {
+    let refuse = |at: usize, message: String| RecordRefusal { index: at as i32, message };
+    let keyless = |(at, record): (usize, &Record<'_>)| {
+        let missing = rules.compacted && record.key.is_none();
+        missing.then(|| refuse(at, "a compacted topic needs a key".into()))
+    };
+    let untimely = |(at, record): (usize, &Record<'_>)| {
+        let timestamp = header.base_timestamp.saturating_add(record.timestamp_delta);
+        let bounds = bounds.filter(|b| b.broken_by(timestamp))?;
+        let (earliest, latest) = (bounds.earliest, bounds.latest);
+        Some(refuse(at, format!("timestamp {timestamp} is outside {earliest}..={latest}")))
+    };
+    let keyless: Vec<_> = records.iter().enumerate().filter_map(keyless).collect();
+    if !keyless.is_empty() {
+        return Err(Refusal::NoKey(keyless));
+    }
+    let untimely: Vec<_> = records.iter().enumerate().filter_map(untimely).collect();
+    if !untimely.is_empty() {
+        return Err(Refusal::BadTimestamp(untimely));
+    }
+    Ok(())
+}
+
+fn encode_anew(
+    header: &BatchHeader,
+    records: &[Record<'_>],
+    codec: Codec,
+    level: i32,
+) -> Result<Bytes, crate::wire::codec::CodecError> {
+    let mut builder = BatchBuilder::default();
+    let mut headers = Vec::new();
+    for record in records {
+        headers.clear();
+        headers.extend(record.headers());
+        let timestamp = header.base_timestamp.saturating_add(record.timestamp_delta);
+        builder.push(timestamp, record.key, record.value, &headers);
+    }
+    let producer = ProducerStamp {
+        id: header.producer_id,
+        epoch: header.producer_epoch,
+        sequence: header.base_sequence,
+        transactional: header.is_transactional(),
+    };
+    builder.build_at_level(codec, level, producer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: WallMs = WallMs(1_700_000_000_000);
+    const RULES: Rules = Rules {
+        batch_bytes_max: 1 << 20,
+        segment_bytes: 1 << 30,
+        compacted: false,
+        codec: None,
+        append_time: false,
+        before_max_ms: i64::MAX,
+        after_max_ms: 3_600_000,
+    };
+
+    fn batch(codec: Codec, keys: &[Option<&[u8]>]) -> Vec<u8> {
+        let mut builder = BatchBuilder::default();
+        for (i, key) in keys.iter().enumerate() {
+            builder.push(NOW.0 + i as i64, *key, Some(b"value"), &[]);
+        }
+        builder.build(codec, ProducerStamp::NONE).unwrap().to_vec()
+    }
+
+    fn ask(bytes: &[u8], rules: &Rules) -> Result<Vec<u8>, Refusal> {
+        let (header, bytes) = single_batch(bytes, rules)?;
+        check(header, bytes, rules, NOW).map(|c| c.batch.as_ref().to_vec())
+    }
+
+    #[test]
+    fn a_good_batch_passes_unopened_whatever_its_codec() {
+        for codec in Codec::ALL {
+            let bytes = batch(codec, &[None, Some(b"k")]);
+            assert_eq!(ask(&bytes, &RULES), Ok(bytes.clone()));
+            let trailing = [&bytes[..], &[0; 3]].concat();
+            assert_eq!(ask(&trailing, &RULES), Ok(bytes), "what is no batch is dropped");
+        }
+    }
+
+    #[test]
+    fn every_damaged_or_lying_batch_is_refused() {
+        let good = batch(Codec::None, &[Some(b"k")]);
+        let edit = |at: usize, bytes: &[u8], mend_crc: bool| {
+            let mut b = good.clone();
+            b[at..at + bytes.len()].copy_from_slice(bytes);
+            if mend_crc {
+                batch::set_crc(&mut b);
+            }
+            ask(&b, &RULES).unwrap_err()
+        };
+        assert!(matches!(edit(65, &[9], false), Refusal::Corrupt(_)));
+        assert!(matches!(edit(16, &[1], false), Refusal::NotOneBatch), "magic 1");
+        assert!(matches!(edit(16, &[3], false), Refusal::Malformed(_)), "magic 3");
+        assert!(matches!(edit(8, &[0; 4], false), Refusal::Malformed(_)), "length 0");
+        assert!(matches!(edit(8, &[0, 1, 0, 0], false), Refusal::NotOneBatch), "longer than sent");
+        assert!(matches!(edit(0, &5_i64.to_be_bytes(), false), Refusal::BadHeader(_)), "base 5");
+        assert!(matches!(edit(57, &[0; 4], true), Refusal::BadHeader(_)), "count 0");
+        assert!(matches!(edit(57, &9_i32.to_be_bytes(), true), Refusal::BadHeader(_)), "count 9");
+        assert!(matches!(edit(22, &[0x20], true), Refusal::BadHeader(_)), "control");
+        assert!(matches!(edit(22, &[5], true), Refusal::UnknownCodec(5)));
+        assert!(matches!(edit(43, &[0; 8], true), Refusal::BadHeader(_)), "id without sequence");
+        for bytes in [&good[..0], &good[..10], &good[..good.len() - 1], &good.repeat(2)] {
+            assert_eq!(ask(bytes, &RULES), Err(Refusal::NotOneBatch));
+        }
+        let small = Rules { batch_bytes_max: good.len() - 1, ..RULES };
+        assert!(matches!(ask(&good, &small), Err(Refusal::TooLarge { .. })));
+        let small = Rules { segment_bytes: good.len() - 1, ..RULES };
+        assert!(matches!(ask(&good, &small), Err(Refusal::OverSegment { .. })));
+    }
+
+    #[test]
+    fn a_compacted_topic_names_the_records_without_a_key() {
+        let rules = Rules { compacted: true, ..RULES };
+        let bytes = batch(Codec::Zstd, &[Some(b"k"), None, Some(b"k"), None]);
+        let Err(Refusal::NoKey(refused)) = ask(&bytes, &rules) else { panic!("not refused") };
+        assert_eq!(refused.iter().map(|r| r.index).collect::<Vec<_>>(), [1, 3]);
+        assert!(ask(&batch(Codec::Zstd, &[Some(b"k")]), &rules).is_ok());
+    }
+
+    #[test]
+    fn timestamps_outside_the_bounds_are_refused_at_the_bound() {
+        let bytes = batch(Codec::Gzip, &[None, None, None]);
+        for (now, broken) in [(NOW.0, 0), (NOW.0 - 3_600_000, 2), (NOW.0 - 3_600_003, 3)] {
+            let (header, whole) = single_batch(&bytes, &RULES).unwrap();
+            match check(header, whole, &RULES, WallMs(now)) {
+                Ok(_) => assert_eq!(broken, 0),
+                Err(Refusal::BadTimestamp(refused)) => assert_eq!(refused.len(), broken),
+                Err(e) => panic!("{e}"),
+            }
+        }
+        let rules = Rules { before_max_ms: 10, ..RULES };
+        let (header, whole) = single_batch(&bytes, &rules).unwrap();
+        let late = check(header, whole, &rules, WallMs(NOW.0 + 11));
+        assert!(matches!(late, Err(Refusal::BadTimestamp(refused)) if refused.len() == 1));
+    }
+
+    #[test]
+    fn another_codec_is_written_when_the_topic_asks_and_the_records_stay() {
+        let bytes = batch(Codec::Gzip, &[Some(b"a"), None]);
+        let rules = Rules { codec: Some((Codec::Zstd, 3)), ..RULES };
+        let anew = ask(&bytes, &rules).unwrap();
+        let (header, whole) = BatchHeader::parse_whole(&anew).unwrap();
+        header.check_crc(whole).unwrap();
+        assert_eq!((header.codec_id(), header.count), (4, 2));
+        let open = |codec: Codec, b: &[u8]| codec.decompress(&b[HEADER_BYTES..], 1 << 20).unwrap();
+        assert_eq!(open(Codec::Zstd, &anew), open(Codec::Gzip, &bytes));
+    }
+}

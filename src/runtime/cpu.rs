@@ -1,0 +1,35 @@
+//! The cores that the process may use, and pinning a thread to one of them.
+
+use std::mem;
+
+/// Cores that the process may run on (its affinity mask, so a container's share), ascending.
+pub fn allowed() -> Vec<usize> {
+    // SAFETY: a zeroed set is an empty set, and the call writes at most its size.
+    let set = unsafe {
+        let mut set: libc::cpu_set_t = mem::zeroed();
+        if libc::sched_getaffinity(0, size_of_val(&set), &raw mut set) != 0 {
+            return vec![0];
+        }
+        set
+    };
+    // SAFETY: the index stays below the size of the set.
+    (0..libc::CPU_SETSIZE as usize).filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) }).collect()
+}
+
+/// Pins the calling thread. Best effort: an unpinned thread is slower, not wrong.
+pub fn pin_to(cpu: usize) {
+    // SAFETY: `cpu` comes from `allowed`, so it is below the size of the set.
+    unsafe {
+        let mut set: libc::cpu_set_t = mem::zeroed();
+        libc::CPU_SET(cpu, &mut set);
+        libc::sched_setaffinity(0, size_of_val(&set), &raw const set);
+    }
+}
+
+/// Makes the calling thread yield to the other threads of its core (nice value, 0..=19).
+pub fn be_nice(nice: i32) {
+    // SAFETY: a plain system call on the calling thread; failure changes nothing.
+    unsafe {
+        libc::setpriority(libc::PRIO_PROCESS, 0, nice);
+    }
+}

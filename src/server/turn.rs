@@ -1,0 +1,383 @@
+//! The turn: how a shard runs. One thread, one loop, always the same steps, and batching comes from
+//! them.
+//!
+//! 1. **collect** what is there: network events, finished commits and jobs, mail, due timers;
+//! 2. **decide**: feed it to the connections, the handlers and the shard;
+//! 3. **answer**: fetches after all appends of the turn, responses in request order;
+//! 4. **commit** what was appended if the committer is idle, **send** once per connection;
+//! 5. **wait** for the next event, with no timer that nobody needs.
+//!
+//! It lives here and not in `shard` because it is the one place that sees both the connections (net,
+//! api) above a shard and the servants below it.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use crate::api;
+use crate::base::{DetMap, Moment, WallMs};
+use crate::net::connection::{Connection, Next};
+use crate::runtime::network::{ConnectionId, NetEvent, Network, Sent};
+use crate::shard::{CONTROLLER, Mail, Post, Shard, Slot};
+use crate::storage::{Commit, CommitDone, Job, JobDone};
+
+/// What a turn touches outside of its shard.
+pub trait Outside {
+    /// The sockets.
+    type Net: Network;
+    /// The sockets.
+    fn net(&mut self) -> &mut Self::Net;
+    /// The time.
+    fn now(&mut self) -> (Moment, WallMs);
+    /// Sleeps until an event, mail or `timeout` (`None`: as long as it takes); appends the events.
+    ///
+    /// # Errors
+    /// The node cannot go on.
+    fn wait(&mut self, timeout: Option<Duration>, events: &mut Vec<NetEvent>) -> io::Result<()>;
+    /// Hands a commit to the committer, which is idle.
+    fn start_commit(&mut self, commit: Commit);
+    /// A commit that ended.
+    fn finished_commit(&mut self) -> Option<CommitDone>;
+    /// Hands a job to the back.
+    fn start_job(&mut self, job: Job);
+    /// A job that ended.
+    fn finished_job(&mut self) -> Option<JobDone>;
+    /// Mail from a sibling.
+    fn mail(&mut self) -> Option<Mail>;
+    /// Mail for a sibling; given back when its box is full.
+    ///
+    /// # Errors
+    /// The mail.
+    fn post(&mut self, post: Post) -> Result<(), Post>;
+    /// Accepts connections from now on.
+    fn start_accepting(&mut self);
+    /// Accepts no further connection.
+    fn stop_accepting(&mut self);
+}
+
+/// Limits on connections.
+#[derive(Debug, Clone, Copy)]
+pub struct NetLimits {
+    /// `socket.request.max.bytes`.
+    pub frame_bytes_max: usize,
+    /// `max.connections`.
+    pub connections_max: usize,
+    /// `max.connections.per.ip`.
+    pub connections_per_ip_max: usize,
+    /// `connections.max.idle.ms`.
+    pub idle_max: Duration,
+}
+
+/// How long a stop waits for answers that are under way.
+const STOP_WITHIN: Duration = Duration::from_secs(5);
+
+/// One node: a shard, its connections and its turn.
+pub struct Node {
+    /// All state but the connections.
+    pub shard: Shard,
+    limits: NetLimits,
+    connections: DetMap<ConnectionId, Connection>,
+    per_ip: DetMap<IpAddr, usize>,
+    /// No connection is idle for too long before this.
+    idle_look_at: Moment,
+    /// Connections with bytes to send.
+    dirty: Vec<ConnectionId>,
+    /// Connections whose next request may be served now.
+    ready: Vec<ConnectionId>,
+    /// Connections whose produce request waits for room in the journal.
+    stalled: Vec<ConnectionId>,
+    events: Vec<NetEvent>,
+    jobs: Vec<Job>,
+    /// A log that is read back goes on in the next turn.
+    loads: bool,
+    accepting: bool,
+    stopping_until: Option<Moment>,
+}
+
+impl Node {
+    /// A node without connections.
+    pub fn new(shard: Shard, limits: NetLimits) -> Self {
+        Self {
+            shard,
+            limits,
+            connections: DetMap::default(),
+            per_ip: DetMap::default(),
+            idle_look_at: Moment::NEVER,
+            dirty: Vec::new(),
+            ready: Vec::new(),
+            stalled: Vec::new(),
+            events: Vec::new(),
+            jobs: Vec::new(),
+            loads: true,
+            accepting: false,
+            stopping_until: None,
+        }
+    }
+
+    /// Runs one turn. Returns false when the node has stopped: everything that was under way is
+    /// answered, and the store may be closed.
+    ///
+    /// # Errors
+    /// The node cannot go on: its ring failed, or its journal.
+    pub fn turn(&mut self, outside: &mut impl Outside) -> io::Result<bool> {
+        let mut events = std::mem::take(&mut self.events);
+        let timeout = self.timeout(outside);
+        outside.wait(timeout, &mut events)?;
+        let (now, wall) = outside.now();
+        self.shard.begin_turn(now, wall);
+        self.collect_disk(outside);
+        self.collect_mail(outside);
+        for event in events.drain(..) {
+            self.on_net(event, outside);
+        }
+        self.events = events;
+        self.shard.on_time();
+        self.loads = self.shard.load();
+        if self.shard.ready && !self.accepting && self.stopping_until.is_none() {
+            self.accepting = true;
+            outside.start_accepting();
+        }
+        self.close_idle(outside);
+        self.serve_all(outside);
+        if let Some(commit) = self.shard.store.commit(self.shard.now) {
+            outside.start_commit(commit);
+        }
+        self.send_all(outside);
+        self.shard.store.jobs(&mut self.jobs);
+        for job in self.jobs.drain(..) {
+            outside.start_job(job);
+        }
+        self.deliver(outside);
+        if self.shard.failed {
+            return Err(io::Error::other("the journal failed; see the log for the disk's error"));
+        }
+        Ok(!self.has_stopped())
+    }
+
+    fn timeout(&self, outside: &mut impl Outside) -> Option<Duration> {
+        if self.loads
+            || !self.ready.is_empty()
+            || self.shard.fetches.has_woken()
+            || !self.shard.post.is_empty()
+        {
+            return Some(Duration::ZERO);
+        }
+        let stop = self.stopping_until.unwrap_or(Moment::NEVER);
+        let next = self.shard.next_deadline().min(self.idle_look_at).min(stop);
+        (next != Moment::NEVER).then(|| next.since(outside.now().0))
+    }
+
+    fn collect_disk(&mut self, outside: &mut impl Outside) {
+        let mut events = Vec::new();
+        let now = self.shard.now;
+        while let Some(done) = outside.finished_commit() {
+            self.shard.store.on_commit(done, now, &mut events);
+            self.ready.append(&mut self.stalled);
+        }
+        while let Some(done) = outside.finished_job() {
+            self.shard.store.on_job(done, now, &mut events);
+            self.ready.append(&mut self.stalled);
+        }
+        for event in &events {
+            self.shard.on_store_event(event);
+        }
+    }
+
+    fn collect_mail(&mut self, outside: &mut impl Outside) {
+        while let Some(mail) = outside.mail() {
+            match mail {
+                Mail::Request { call, frame } => {
+                    let slot = call.slot;
+                    let outcome = api::dispatch(&mut self.shard, slot, call.peer, &frame);
+                    match outcome {
+                        api::Outcome::Answer(answer) => self.shard.send(slot, answer),
+                        api::Outcome::Parked | api::Outcome::Silent => {}
+                        api::Outcome::Close(reason) => {
+                            tracing::debug!(%reason, "a forwarded request makes no sense");
+                            let mail = Mail::Close { slot };
+                            self.shard.post.push(Post { to: slot.shard, mail });
+                        }
+                    }
+                }
+                Mail::Close { slot } => self.close(ConnectionId(slot.connection), outside),
+                Mail::Answer { slot, answer } => self.shard.outbox.push((slot, answer)),
+                Mail::Image { image, delta, number } => {
+                    self.shard.apply_image(image, &delta);
+                    let mail = Mail::Applied { by: self.shard.index, number };
+                    self.shard.post.push(Post { to: CONTROLLER, mail });
+                }
+                Mail::CreateMissing { names } => {
+                    api::change::create_missing(&mut self.shard, names);
+                }
+                Mail::Applied { by, number } => self.shard.on_applied(by, number),
+                Mail::Stop => self.stop(outside),
+            }
+        }
+    }
+
+    fn on_net(&mut self, event: NetEvent, outside: &mut impl Outside) {
+        match event {
+            NetEvent::Accepted(id, peer) => self.accept(id, peer, outside),
+            NetEvent::Received(id) => self.ready.push(id),
+            NetEvent::Writable(id) => {
+                self.dirty.push(id);
+                self.ready.push(id);
+            }
+            NetEvent::Closed(id) => self.forget(id),
+        }
+    }
+
+    fn accept(&mut self, id: ConnectionId, peer: SocketAddr, outside: &mut impl Outside) {
+        let from_here = self.per_ip.entry(peer.ip()).or_default();
+        let full = self.connections.len() >= self.limits.connections_max
+            || *from_here >= self.limits.connections_per_ip_max;
+        if full || self.stopping_until.is_some() {
+            tracing::debug!(%peer, "connection refused: too many, or stopping");
+            outside.net().close(id);
+            return;
+        }
+        *from_here += 1;
+        let now = self.shard.now;
+        self.idle_look_at = self.idle_look_at.min(now + self.limits.idle_max);
+        self.connections.insert(id, Connection::new(peer.ip(), now));
+        outside.net().receive(id, 0);
+    }
+
+    /// Serves what can be served, answers what can be answered, until neither is left.
+    fn serve_all(&mut self, outside: &mut impl Outside) {
+        loop {
+            let mut ready = std::mem::take(&mut self.ready);
+            for id in ready.drain(..) {
+                if let Err(reason) = self.serve(id, outside) {
+                    tracing::debug!(connection = id.0, %reason, "connection closed");
+                    self.close(id, outside);
+                }
+            }
+            self.shard.answer_fetches();
+            let mut outbox = std::mem::take(&mut self.shard.outbox);
+            for (slot, answer) in outbox.drain(..) {
+                let id = ConnectionId(slot.connection);
+                if answer.is_lost {
+                    self.close(id, outside);
+                }
+                if let Some(connection) = self.connections.get_mut(&id) {
+                    connection.answer(slot.sequence, answer);
+                    self.dirty.push(id);
+                    ready.push(id);
+                }
+            }
+            self.shard.outbox = outbox;
+            if ready.is_empty() {
+                return;
+            }
+            self.ready = ready;
+        }
+    }
+
+    /// Serves the requests of one connection until its bytes or its turn are over.
+    fn serve(
+        &mut self,
+        id: ConnectionId,
+        outside: &mut impl Outside,
+    ) -> Result<(), api::CloseReason> {
+        let Some(connection) = self.connections.get_mut(&id) else { return Ok(()) };
+        let net = outside.net();
+        let mut used = 0;
+        let wanted = loop {
+            let bytes = net.received(id);
+            if self.shard.store.is_full() {
+                self.stalled.push(id);
+                break None;
+            }
+            match connection.next_frame(&bytes[used..], self.limits.frame_bytes_max)? {
+                Next::NeedBytes(frame_bytes) => break Some(frame_bytes),
+                Next::Busy => break None,
+                Next::Serve(sequence, frame) => {
+                    used += frame.len() + crate::wire::frame::SIZE_BYTES;
+                    connection.active_at = self.shard.now;
+                    let shard = self.shard.index;
+                    let slot = Slot { shard, connection: id.0, sequence };
+                    let outcome = api::dispatch(&mut self.shard, slot, connection.peer, frame);
+                    connection.settle(sequence, outcome)?;
+                }
+            }
+        };
+        if !connection.out.is_empty() {
+            self.dirty.push(id);
+        }
+        net.consume(id, used);
+        if let Some(frame_bytes) = wanted {
+            net.receive(id, frame_bytes);
+        }
+        Ok(())
+    }
+
+    fn send_all(&mut self, outside: &mut impl Outside) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for id in dirty.drain(..) {
+            let Some(connection) = self.connections.get_mut(&id) else { continue };
+            if connection.out.is_empty() {
+                continue;
+            }
+            match outside.net().send(id, &mut connection.out) {
+                Sent::All => self.ready.extend(connection.is_throttled().then_some(id)),
+                Sent::Blocked => {}
+                Sent::Gone => self.close(id, outside),
+            }
+        }
+        self.dirty = dirty;
+    }
+
+    fn close(&mut self, id: ConnectionId, outside: &mut impl Outside) {
+        outside.net().close(id);
+        self.forget(id);
+    }
+
+    fn forget(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.remove(&id) else { return };
+        if let Some(count) = self.per_ip.get_mut(&connection.peer) {
+            *count -= 1;
+            if *count == 0 {
+                self.per_ip.remove(&connection.peer);
+            }
+        }
+        self.shard.on_closed(id);
+    }
+
+    fn close_idle(&mut self, outside: &mut impl Outside) {
+        let (now, idle_max) = (self.shard.now, self.limits.idle_max);
+        if now < self.idle_look_at {
+            return;
+        }
+        let is_idle = |c: &Connection| c.is_quiet() && now.since(c.active_at) >= idle_max;
+        let idle: Vec<_> =
+            self.connections.iter().filter(|(_, c)| is_idle(c)).map(|(id, _)| *id).collect();
+        for id in idle {
+            self.close(id, outside);
+        }
+        // A parked request keeps its connection; it is looked at again a whole period later.
+        let next = self.connections.values().map(|c| c.active_at + idle_max).min();
+        self.idle_look_at = next.map_or(Moment::NEVER, |at| at.max(now + idle_max / 2));
+    }
+
+    fn deliver(&mut self, outside: &mut impl Outside) {
+        let post = std::mem::take(&mut self.shard.post);
+        for piece in post {
+            if let Err(back) = outside.post(piece) {
+                self.shard.post.push(back);
+            }
+        }
+    }
+
+    fn stop(&mut self, outside: &mut impl Outside) {
+        outside.stop_accepting();
+        self.stopping_until = Some(self.shard.now + STOP_WITHIN);
+    }
+
+    fn has_stopped(&self) -> bool {
+        let Some(until) = self.stopping_until else { return false };
+        let answered =
+            self.shard.has_settled() && self.connections.values().all(|c| c.out.is_empty());
+        answered || self.shard.now >= until
+    }
+}

@@ -1,0 +1,241 @@
+//! Appending to a partition, and waking whoever waited for what became safe.
+//!
+//! Flow: `api::produce` -> [`Shard::append_produced`] -> store; later a commit ends ->
+//! [`Shard::on_store_event`] -> leader -> acks end, parked fetches are woken.
+
+use crate::base::{LeaderEpoch, Moment, Offset};
+use crate::coordinator::AppendFailure;
+use crate::partition::append::{self, Refusal};
+use crate::partition::leader::Effect;
+use crate::partition::producers::{ProducerError, Sequence};
+use crate::purgatory::acks::AckId;
+use crate::shard::Shard;
+use crate::shard::park::{ParkedAck, WaitEnd};
+use crate::shard::partition::{Partition, Wait};
+use crate::storage::{Append, LogId, StorageError, StoreEvent};
+use crate::wire::batch::BatchHeader;
+
+/// What a produced batch became.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Produced {
+    /// Offset of its first record.
+    pub base_offset: Offset,
+    /// Offset of its last record.
+    pub last_offset: Offset,
+    /// The broker's timestamp, if it set one; -1 otherwise. For a duplicate, the time of the batch.
+    pub log_append_time: i64,
+    /// Log start offset at this moment.
+    pub log_start: Offset,
+}
+
+/// Why a produced batch was not appended.
+#[derive(Debug, thiserror::Error)]
+pub enum ProduceError {
+    /// The batch is not valid, or not for this topic.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// It does not follow what its producer sent before.
+    #[error(transparent)]
+    Producer(#[from] ProducerError),
+    /// Fewer replicas in sync than `min.insync.replicas`, and the request asked for all.
+    #[error("{in_sync} replicas in sync, min.insync.replicas is {min}")]
+    NotEnoughReplicas {
+        /// In sync now.
+        in_sync: usize,
+        /// The topic's minimum.
+        min: usize,
+    },
+    /// The log failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// How many must have an append before it is acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Acks {
+    /// Nobody is told.
+    None,
+    /// The leader, as safely as the topic asks.
+    Leader,
+    /// Every replica in sync.
+    All,
+}
+
+impl Shard {
+    /// Appends the bytes that a producer sent for one partition.
+    ///
+    /// # Errors
+    /// [`ProduceError`]; nothing was written.
+    pub fn append_produced(
+        &mut self,
+        log: LogId,
+        header: BatchHeader,
+        batch: &[u8],
+        acks: Acks,
+    ) -> Result<Produced, ProduceError> {
+        let Some(partition) = self.partitions.get(log) else {
+            return Err(StorageError::Deleted.into());
+        };
+        let leader = &partition.leader;
+        let (in_sync, min) = (leader.in_sync(), leader.min_in_sync());
+        if acks == Acks::All && in_sync < min {
+            return Err(ProduceError::NotEnoughReplicas { in_sync, min });
+        }
+        let append_time = partition.rules.append_time.then_some(self.wall);
+        let epoch = leader.epoch();
+        let checked = append::check(header, batch, &partition.rules, self.wall)?;
+        let state = self.store.log(log).ok_or(StorageError::Deleted)?;
+        let log_start = state.log_start();
+        if header.has_producer() {
+            let known = state.producers().check(&checked.header)?;
+            if let Sequence::Duplicate(first) = known {
+                return Ok(Produced {
+                    base_offset: first.base_offset(),
+                    last_offset: first.last_offset,
+                    log_append_time: first.timestamp,
+                    log_start,
+                });
+            }
+        }
+        let how = Append { leader_epoch: epoch, append_time };
+        let (times, bytes) = ((self.now, self.wall), checked.batch.as_ref());
+        let appended = self.store.append(log, bytes, &checked.header, how, times)?;
+        if !appended.durable_wait {
+            self.on_safe(log, Offset(appended.last_offset.0 + 1));
+        }
+        Ok(Produced {
+            base_offset: appended.base_offset,
+            last_offset: appended.last_offset,
+            log_append_time: append_time.map_or(-1, |t| t.0),
+            log_start,
+        })
+    }
+
+    /// Appends a batch that the broker made itself.
+    ///
+    /// # Errors
+    /// [`StorageError`]; nothing was written.
+    pub fn append_own(&mut self, log: LogId, batch: &[u8]) -> Result<Offset, StorageError> {
+        let epoch = self.partitions.get(log).map_or(LeaderEpoch(0), |p| p.leader.epoch());
+        let header = BatchHeader::parse(batch).map_err(|_| StorageError::Deleted)?;
+        let how = Append { leader_epoch: epoch, append_time: None };
+        let appended = self.store.append(log, batch, &header, how, (self.now, self.wall))?;
+        let end = Offset(appended.last_offset.0 + 1);
+        if !appended.durable_wait {
+            self.on_safe(log, end);
+        }
+        Ok(end)
+    }
+
+    /// Whether an append that ends at `below` still has to be waited for.
+    pub fn must_wait(&self, log: LogId, below: Offset, acks: Acks) -> bool {
+        let Some(partition) = self.partitions.get(log) else { return false };
+        match acks {
+            Acks::None => false,
+            Acks::Leader => partition.leader.local_end() < below,
+            Acks::All => partition.leader.high_watermark() < below,
+        }
+    }
+
+    /// Parks a request until each of its waits (log, end of its append) is over.
+    pub fn park_ack(
+        &mut self,
+        request: Box<dyn ParkedAck>,
+        waits: &[(LogId, Offset, u32)],
+        acks: Acks,
+        deadline: Moment,
+    ) {
+        let ack = self.acks.park(request, waits.len() as u32, deadline);
+        for &(log, below, index) in waits {
+            let Some(partition) = self.partitions.get_mut(log) else { continue };
+            let wait = Wait { below, ack, index };
+            match acks {
+                Acks::All => partition.committed_acks.push_back(wait),
+                Acks::Leader | Acks::None => partition.local_acks.push_back(wait),
+            }
+        }
+    }
+
+    /// Takes in what the store says.
+    pub fn on_store_event(&mut self, event: &StoreEvent) {
+        match event {
+            StoreEvent::Durable { log, end } => self.on_safe(*log, *end),
+            StoreEvent::Readable { log } => self.wake_readers(*log),
+            StoreEvent::LogStartMoved { .. } => {}
+            StoreEvent::Failed { log, error } => {
+                tracing::error!(%error, "storage failed");
+                match log {
+                    Some(log) => self.fail_waits(*log),
+                    None => self.failed = true,
+                }
+            }
+        }
+    }
+
+    /// Everything below `end` is as safe as the topic asks.
+    fn on_safe(&mut self, log: LogId, end: Offset) {
+        if self.publisher.as_ref().is_some_and(|c| c.log() == log) {
+            self.on_metadata_durable(end);
+            return;
+        }
+        let Some(partition) = self.partitions.get_mut(log) else { return };
+        let mut effects = std::mem::take(&mut self.effects);
+        if end > partition.leader.local_end() {
+            partition.leader.on_local_end(end, &mut effects);
+        }
+        let local = partition.leader.local_end();
+        self.end_waits(log, local, |p| &mut p.local_acks, WaitEnd::Safe);
+        for effect in effects.drain(..) {
+            if let Effect::HighWatermarkMoved(to) = effect {
+                let enough = self
+                    .partitions
+                    .get(log)
+                    .is_some_and(|p| p.leader.in_sync() >= p.leader.min_in_sync());
+                let end = if enough { WaitEnd::Safe } else { WaitEnd::TooFewInSync };
+                self.end_waits(log, to, |p| &mut p.committed_acks, end);
+                self.on_group_log(log, to, Ok(()));
+                self.wake_readers(log);
+            }
+        }
+        self.effects = effects;
+    }
+
+    fn end_waits(
+        &mut self,
+        log: LogId,
+        below: Offset,
+        queue: impl Fn(&mut Partition) -> &mut std::collections::VecDeque<Wait>,
+        end: WaitEnd,
+    ) {
+        loop {
+            let Some(partition) = self.partitions.get_mut(log) else { return };
+            let waits = queue(partition);
+            let Some(wait) = waits.front().copied().filter(|w| w.below <= below) else { return };
+            waits.pop_front();
+            self.end_wait(wait.ack, wait.index, end);
+        }
+    }
+
+    fn end_wait(&mut self, ack: AckId, index: u32, end: WaitEnd) {
+        if let Some(done) = self.acks.arrived(ack, |request| request.ended(index, end)) {
+            let (slot, answer) = done.finish();
+            self.send(slot, answer);
+        }
+    }
+
+    /// The log failed or is gone.
+    pub(super) fn fail_waits(&mut self, log: LogId) {
+        self.end_waits(log, Offset(i64::MAX), |p| &mut p.local_acks, WaitEnd::Failed);
+        self.end_waits(log, Offset(i64::MAX), |p| &mut p.committed_acks, WaitEnd::Failed);
+        self.on_group_log(log, Offset(i64::MAX), Err(AppendFailure::Storage));
+        self.wake_readers(log);
+    }
+
+    fn wake_readers(&mut self, log: LogId) {
+        if let Some(partition) = self.partitions.get_mut(log) {
+            for connection in partition.readers.drain(..) {
+                self.fetches.wake(connection);
+            }
+        }
+    }
+}

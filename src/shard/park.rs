@@ -1,0 +1,105 @@
+//! Requests that the shard answers later: appends until they are safe, fetches until there is
+//! something to read.
+//!
+//! The shard knows when to ask again, the handler's type ([`ParkedAck`], [`ParkedFetch`]) what to
+//! answer. A fetch is asked again once per turn at most, after all appends of the turn, so that one
+//! answer carries them all.
+
+use crate::base::{DetMap, Moment};
+use crate::purgatory::deadlines::Deadlines;
+use crate::runtime::network::ConnectionId;
+use crate::shard::{Shard, Slot};
+use crate::wire::frame::Answer;
+
+/// How a wait ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WaitEnd {
+    /// What was waited for is safe.
+    Safe,
+    /// Safe, but fewer replicas than `min.insync.replicas` have it.
+    TooFewInSync,
+    /// The log failed, or is gone: nothing can be said of it.
+    Failed,
+}
+
+/// A request that waits for its appends.
+pub trait ParkedAck {
+    /// The wait with this index is over.
+    fn ended(&mut self, index: u32, end: WaitEnd);
+    /// All waits are over, or the deadline has come before.
+    fn finish(self: Box<Self>) -> (Slot, Answer);
+}
+
+/// A fetch that found too little.
+pub trait ParkedFetch {
+    /// Where its answer goes.
+    fn slot(&self) -> Slot;
+    /// When it is answered with what there is.
+    fn deadline(&self) -> Moment;
+    /// Looks again; `None` when it goes on waiting.
+    fn look(&mut self, shard: &mut Shard, expired: bool) -> Option<Answer>;
+}
+
+/// Parked fetches; a connection has one at most.
+#[derive(Default)]
+pub struct Fetches {
+    parked: DetMap<ConnectionId, Box<dyn ParkedFetch>>,
+    deadlines: Deadlines<ConnectionId>,
+    /// To be asked again in this turn.
+    woken: Vec<ConnectionId>,
+}
+
+impl Fetches {
+    /// Parks a fetch. It is looked at first when this turn ends.
+    pub fn park(&mut self, fetch: Box<dyn ParkedFetch>) {
+        let connection = ConnectionId(fetch.slot().connection);
+        self.deadlines.insert(fetch.deadline(), connection);
+        self.parked.insert(connection, fetch);
+        self.woken.push(connection);
+    }
+
+    /// Asks the fetch of this connection again.
+    pub fn wake(&mut self, connection: ConnectionId) {
+        self.woken.push(connection);
+    }
+
+    /// The connection is gone.
+    pub fn drop_connection(&mut self, connection: ConnectionId) {
+        if let Some(fetch) = self.parked.remove(&connection) {
+            self.deadlines.remove(fetch.deadline(), connection);
+        }
+    }
+
+    /// When the next one must be answered.
+    pub fn next_deadline(&self) -> Moment {
+        self.deadlines.next()
+    }
+
+    /// Whether some wait to be asked in this turn.
+    pub fn has_woken(&self) -> bool {
+        !self.woken.is_empty()
+    }
+}
+
+impl Shard {
+    /// Answers the fetches that can be answered now.
+    pub fn answer_fetches(&mut self) {
+        let mut woken = std::mem::take(&mut self.fetches.woken);
+        while let Some(connection) = self.fetches.deadlines.pop_due(self.now) {
+            woken.push(connection);
+        }
+        woken.sort_unstable();
+        woken.dedup();
+        for connection in woken.drain(..) {
+            let Some(mut fetch) = self.fetches.parked.remove(&connection) else { continue };
+            let (slot, deadline) = (fetch.slot(), fetch.deadline());
+            if let Some(answer) = fetch.look(self, deadline <= self.now) {
+                self.fetches.deadlines.remove(deadline, connection);
+                self.send(slot, answer);
+            } else {
+                self.fetches.parked.insert(connection, fetch);
+            }
+        }
+        self.fetches.woken.append(&mut woken);
+    }
+}

@@ -1,0 +1,323 @@
+//! The back's work: which jobs are handed out, and what their ends mean.
+//!
+//! Flow: `commits`, `checkpoint`, `read`, `retention` ask -> **background** hands out jobs, a bounded
+//! number at a time -> the back -> **background** again.
+//!
+//! Invariants:
+//! - B1. One write job of a log is out at a time, and files of a log are removed only between them.
+//! - B2. A write job takes only what is durable.
+//! - B3. The directory of a deleted log is removed when no job of it is out. No new log of that name
+//!   is written to before, and none of that very partition before the journal has forgotten the
+//!   deletion: recovery could not tell whose directory it finds.
+
+use std::sync::Arc;
+
+use super::jobs::{Done, Job, JobDone, Seal, Work, WriteWork};
+use super::log::Log;
+use super::ring::chunk_path;
+use super::store::Store;
+use super::tail::block_floor;
+use super::{LogId, StorageError, StoreEvent, files};
+use crate::base::{Moment, Offset};
+use crate::runtime::disk::DiskFile;
+
+/// New index entries from which a checkpoint writes them (a MiB of batches or so): less is scanned
+/// by recovery in no time.
+const INDEX_ENTRIES_MIN: usize = 256;
+
+impl Store {
+    /// Jobs for the back, as many as may be out at a time.
+    pub fn jobs(&mut self, out: &mut Vec<Job>) {
+        if let Some(slot) = self.ring.wants_chunk() {
+            let path = chunk_path(&self.config.dir.join(files::JOURNAL), slot);
+            let work = Work::MakeChunk(path, self.config.journal_chunk_bytes);
+            self.queues.urgent.push_back(Job { log: None, work });
+        }
+        while self.queues.out < self.config.jobs_max {
+            let Some(job) = self.next_job() else { return };
+            if let Some(id) = job.log {
+                match self.log_mut(id) {
+                    Some(log) => log.disk.jobs_out += 1,
+                    None => continue,
+                }
+            }
+            self.queues.out += 1;
+            out.push(job);
+        }
+    }
+
+    /// Urgent jobs first; then reads and writes by turns.
+    fn next_job(&mut self) -> Option<Job> {
+        if let Some(job) = self.queues.urgent.pop_front() {
+            return Some(job);
+        }
+        self.queues.read_turn = !self.queues.read_turn;
+        if self.queues.read_turn
+            && let Some(job) = self.queues.reads.pop_front()
+        {
+            return Some(job);
+        }
+        while let Some(id) = self.queues.writes.pop_front() {
+            let Some(log) = self.logs[id.0 as usize].as_deref_mut() else { continue };
+            log.disk.wanted = false;
+            let blocked = self.removals.iter().any(|r| r.blocks(log));
+            if blocked || log.failed || log.disk.writing {
+                continue;
+            }
+            if let Some(work) = build_write(log, self.config.write_bytes_max as u64) {
+                log.disk.writing = true;
+                log.disk.writing_upto = work.upto;
+                return Some(Job { log: Some(id), work: Work::Write(Box::new(work)) });
+            }
+        }
+        self.queues.reads.pop_front()
+    }
+
+    /// Puts a log in line for a write job; what it writes is decided when it is handed out.
+    pub(super) fn want_write(&mut self, id: LogId) {
+        if let Some(log) = self.log_mut(id)
+            && !log.disk.wanted
+            && !log.failed
+        {
+            log.disk.wanted = true;
+            self.queues.writes.push_back(id);
+        }
+    }
+
+    /// A job came back.
+    pub fn on_job(&mut self, done: JobDone, now: Moment, out: &mut Vec<StoreEvent>) {
+        self.queues.out -= 1;
+        out.append(&mut self.events);
+        let JobDone { log, done } = done;
+        if let Some(id) = log {
+            if let Some(log) = self.log_mut(id) {
+                log.disk.jobs_out -= 1;
+            } else if let Some(removal) = self.removals.iter_mut().find(|r| r.log == id) {
+                removal.jobs_out -= 1;
+                self.start_removals();
+            }
+        }
+        match (done, log) {
+            (Done::Read(work, end), Some(id)) => self.on_read(id, &work, end, out),
+            (Done::Index(work, index), Some(id)) => self.on_index(id, &work, index, out),
+            (Done::Write(work, file), Some(id)) => self.on_write(id, *work, file, out),
+            (Done::Fenced(result), Some(id)) => self.on_fenced(id, result, out),
+            (Done::Removed(Err(error)), Some(id)) => self.fail(id, error, out),
+            (Done::LogRemoved(dir, result), _) => self.on_log_removed(&dir, result, out),
+            (Done::Chunk(Ok(file)), _) => self.ring.on_chunk(file),
+            (Done::Checkpoint(upto, Ok(())), _) => self.on_checkpoint(upto, now),
+            (Done::Chunk(Err(error)) | Done::Checkpoint(_, Err(error)), _) => {
+                self.fail_all(error, out);
+            }
+            _ => (),
+        }
+        self.start_checkpoint(now, false);
+    }
+
+    fn on_write(
+        &mut self,
+        id: LogId,
+        work: WriteWork,
+        file: Result<Arc<dyn DiskFile>, StorageError>,
+        out: &mut Vec<StoreEvent>,
+    ) {
+        let write_bytes_min = self.config.write_bytes_min as u64;
+        let Some(log) = self.log_mut(id) else { return };
+        log.disk.writing = false;
+        log.disk.writing_upto = 0;
+        let sealed = work.seal.is_some().then_some(work.segment);
+        match file {
+            Ok(file) => log.on_write(work, file),
+            Err(error) => return self.fail(id, error, out),
+        }
+        let unwritten = log.progress.durable.saturating_sub(log.progress.written);
+        if unwritten >= write_bytes_min || log.wants_seal() || log.disk.want_file.is_some() {
+            self.want_write(id);
+        }
+        if let Some(base) = sealed {
+            self.keep_index(id, base);
+        }
+        self.start_removing_files(id);
+        self.settle(id);
+        self.evict();
+    }
+
+    fn on_fenced(
+        &mut self,
+        id: LogId,
+        result: Result<(), StorageError>,
+        out: &mut Vec<StoreEvent>,
+    ) {
+        if let Err(error) = result {
+            return self.fail_all(error, out);
+        }
+        if let Some(log) = self.log_mut(id) {
+            log.disk.fenced = true;
+            log.disk.created_in = None;
+            log.progress.release();
+        }
+        self.settle(id);
+    }
+
+    /// Starts to remove the files that a log needs no more.
+    pub(super) fn start_removing_files(&mut self, id: LogId) {
+        let Some(log) = self.log_mut(id) else { return };
+        if !log.disk.writing && !log.disk.remove.is_empty() {
+            let work = Work::Remove(std::mem::take(&mut log.disk.remove));
+            self.queues.urgent.push_back(Job { log: Some(id), work });
+        }
+    }
+
+    /// Starts to remove the directories of deleted logs.
+    pub(super) fn start_removals(&mut self) {
+        for removal in &mut self.removals {
+            if removal.chunk.is_some() && removal.jobs_out == 0 && !removal.started {
+                removal.started = true;
+                let work = Work::RemoveLog(removal.dir.clone());
+                self.queues.urgent.push_back(Job { log: None, work });
+            }
+        }
+    }
+
+    fn on_log_removed(
+        &mut self,
+        dir: &std::path::Path,
+        result: Result<(), StorageError>,
+        out: &mut Vec<StoreEvent>,
+    ) {
+        if let Err(error) = result {
+            return self.fail_all(error, out);
+        }
+        for removal in self.removals.iter_mut().filter(|r| r.started && r.dir == dir) {
+            removal.done = true;
+        }
+        if let Some(&id) = self.by_dir.get(dir) {
+            self.want_write(id);
+        }
+        self.finish_checkpoint();
+    }
+}
+
+/// What there is to write of a log: the blocks of its oldest open segment, up to the whole rest of
+/// one that takes no more appends.
+fn build_write(log: &mut Log, write_bytes_max: u64) -> Option<WriteWork> {
+    let make = (!log.disk.made).then_some(log.tp.topic);
+    let mut work = WriteWork {
+        dir: log.dir.clone(),
+        make,
+        segment: Offset(0),
+        file: None,
+        pieces: Vec::new(),
+        from: log.progress.written,
+        upto: log.progress.written,
+        boundary: Offset(0),
+        sync: None,
+        seal: None,
+        index_tail: None,
+        epochs: None,
+        snapshot: None,
+        stale_snapshots: Vec::new(),
+    };
+    if let Some(base) = log.disk.want_file.take()
+        && let Some(segment) = log.segments.iter().find(|s| s.base == base && s.file.is_none())
+    {
+        work.segment = segment.base;
+        return Some(work);
+    }
+    let i = log.segments.partition_point(|s| s.sealed);
+    let segment = &log.segments[i];
+    let next = log.segments.get(i + 1);
+    let written = log.progress.written.max(segment.at);
+    let durable = log.progress.durable.min(segment.end());
+    let from = block_floor(written).min(durable);
+    let complete = next.is_some() && log.progress.durable >= segment.end();
+    work.segment = segment.base;
+    work.file.clone_from(&segment.file);
+    if complete && durable - from <= write_bytes_max {
+        work.upto = durable;
+        work.boundary = next.map_or(log.log_end, |n| n.base);
+        work.seal = next.and_then(|n| seal(segment, n.base));
+    } else {
+        work.upto = block_floor(durable).min(from + write_bytes_max).max(written);
+        work.boundary = log.boundary_at(work.upto).unwrap_or_default();
+    }
+    if work.upto > written {
+        work.from = from;
+        work.pieces = log.tail.pieces(from, work.upto);
+        for piece in &mut work.pieces {
+            piece.0 -= segment.at;
+        }
+    } else {
+        work.upto = work.upto.max(written);
+        work.from = work.upto;
+    }
+    let syncs = log.disk.want_sync || log.in_checkpoint;
+    let idle = work.pieces.is_empty() && work.seal.is_none();
+    if idle && !syncs && make.is_none() {
+        return None;
+    }
+    if syncs {
+        log.disk.want_sync = false;
+        let (written, boundary) = log.progress.written_now();
+        work.sync = Some((written.max(work.upto), boundary.max(work.boundary)));
+    }
+    companions(log, i, &mut work);
+    Some(work)
+}
+
+fn seal(segment: &super::segment::Segment, next: Offset) -> Option<Seal> {
+    let index = segment.index.clone()?;
+    let snapshot = segment.snapshot.clone();
+    Some(Seal { size: segment.size, index, next, snapshot })
+}
+
+/// Adds what is written beside the blocks when they are synced: new leader epochs, and of a long
+/// active segment its indexes and the producers, so that recovery need not scan it all.
+fn companions(log: &mut Log, i: usize, work: &mut WriteWork) {
+    if work.sync.is_none() && work.seal.is_none() {
+        return;
+    }
+    if std::mem::take(&mut log.epochs_dirty) {
+        work.epochs = Some(log.epochs.to_text());
+    }
+    let Some(index) = &log.segments[i].index else { return };
+    let (offsets, times) = log.disk.index_entries;
+    if work.seal.is_some() {
+        log.disk.index_entries = (0, 0);
+    } else if index.len() >= offsets + INDEX_ENTRIES_MIN {
+        let (offset_bytes, time_bytes) = index.encode(offsets, times);
+        work.index_tail =
+            Some([(8 * offsets as u64, offset_bytes), (12 * times as u64, time_bytes)]);
+        log.disk.index_entries = (index.len(), index.times_len());
+        work.snapshot = Some((log.log_end, log.producers.snapshot()));
+        let safe = log.progress.recovery_point;
+        let kept = log.disk.snapshots.iter().rposition(|&s| s <= safe).unwrap_or(0);
+        work.stale_snapshots = log.disk.snapshots.drain(..kept).collect();
+        log.disk.snapshots.push(log.log_end);
+    }
+}
+
+impl Log {
+    /// A write job is done.
+    fn on_write(&mut self, work: WriteWork, file: Arc<dyn DiskFile>) {
+        if work.make.is_some() {
+            self.disk.made = true;
+            self.disk.created_in = None;
+        }
+        self.progress.on_written(work.from, work.upto, work.boundary);
+        if let Some((upto, boundary)) = work.sync {
+            self.progress.on_synced(upto, boundary);
+        }
+        let Some(i) = self.segments.iter().position(|s| s.base == work.segment) else { return };
+        if let Some(seal) = work.seal {
+            let at = self.segments[i].next_at();
+            let segment = &mut self.segments[i];
+            segment.sealed = true;
+            segment.file = None;
+            segment.snapshot = None;
+            self.progress.on_sealed(at, seal.next);
+        } else {
+            self.segments[i].file = Some(file);
+        }
+    }
+}

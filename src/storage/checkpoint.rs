@@ -1,0 +1,178 @@
+//! Checkpoints: working journal chunks into segments so that they can be used again.
+//!
+//! For each log with bytes in the chunks: its whole blocks are written and synced; bytes in its
+//! unfinished block are repeated in a later commit. When no log needs the chunks any more, the
+//! node's checkpoint files are written, then `journal/generation`, and the chunks are free. Commits
+//! go on meanwhile.
+//!
+//! Invariant K1: a chunk is freed only after the files that make it unnecessary are on disk.
+
+use super::jobs::{CheckpointWork, Job, LogLine, Work};
+use super::log::{Log, Queue};
+use super::store::{Removal, Store};
+use super::tail::block_floor;
+use super::{LogId, StorageError};
+use crate::base::Moment;
+
+/// A running checkpoint.
+pub(super) struct Checkpoint {
+    /// Newest chunk that is to be freed.
+    upto: u64,
+    /// Logs that still need one of them.
+    waiting: usize,
+    /// The checkpoint files are being written.
+    writing: bool,
+}
+
+/// What a log needs before the chunks can go.
+#[derive(Debug, PartialEq, Eq)]
+enum Need {
+    Nothing,
+    /// A write job, with a sync.
+    Write,
+    /// To be repeated in the next commit.
+    Repeat,
+    /// Something that is on its way.
+    Wait,
+}
+
+impl Store {
+    /// Begins a checkpoint when the journal is half full or old, or when `forced`.
+    pub(super) fn start_checkpoint(&mut self, now: Moment, forced: bool) {
+        let old = self.checkpoint_wanted && self.checkpoint_at <= now;
+        let half = self.ring.is_half_full();
+        if self.checkpoint.is_some() || self.failed || !(old || half || forced) {
+            return;
+        }
+        let Some(upto) = self.ring.close() else { return };
+        self.checkpoint_wanted = false;
+        let mut ids: Vec<_> =
+            self.ring.live().filter(|l| l.number <= upto).flat_map(|l| l.logs.clone()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let mut waiting = Vec::new();
+        for id in ids {
+            if let Some(log) = self.log_mut(id) {
+                log.in_checkpoint = true;
+                waiting.push(id);
+            }
+        }
+        self.metrics.checkpoints += 1;
+        self.checkpoint = Some(Checkpoint { upto, waiting: waiting.len() + 1, writing: false });
+        for id in waiting {
+            self.settle(id);
+        }
+        self.checkpoint_log_settled();
+    }
+
+    /// Moves a log on its way out of the chunks that are to be freed.
+    pub(super) fn settle(&mut self, id: LogId) {
+        let Some(upto) = self.checkpoint.as_ref().map(|c| c.upto) else { return };
+        let Some(log) = self.log_mut(id) else { return };
+        if !log.in_checkpoint {
+            return;
+        }
+        match log.need(upto) {
+            Need::Nothing => {
+                log.in_checkpoint = false;
+                self.checkpoint_log_settled();
+            }
+            Need::Write => {
+                log.disk.want_sync = true;
+                self.want_write(id);
+            }
+            Need::Repeat => {
+                log.rejournal = true;
+                if log.queue != Queue::Due {
+                    log.queue = Queue::Due;
+                    self.due.push_back(id);
+                }
+            }
+            Need::Wait => (),
+        }
+    }
+
+    pub(super) fn checkpoint_log_settled(&mut self) {
+        if let Some(checkpoint) = &mut self.checkpoint {
+            checkpoint.waiting -= 1;
+        }
+        self.finish_checkpoint();
+    }
+
+    /// Writes the checkpoint files once nothing needs the chunks any more.
+    pub(super) fn finish_checkpoint(&mut self) {
+        let Some(checkpoint) = &mut self.checkpoint else { return };
+        let upto = checkpoint.upto;
+        let removing = self.removals.iter().any(|r| !r.done && r.chunk.is_some_and(|c| c <= upto));
+        if checkpoint.waiting > 0 || checkpoint.writing || removing {
+            return;
+        }
+        checkpoint.writing = true;
+        let work = CheckpointWork {
+            dir: self.config.dir.clone(),
+            logs: self.checkpoint_lines(),
+            generation: self.generation,
+            first_sequence: self.ring.first_sequence_after(upto),
+            upto,
+        };
+        self.queues.urgent.push_back(Job { log: None, work: Work::Checkpoint(Box::new(work)) });
+    }
+
+    /// Per log: recovery point, log start, high watermark.
+    pub(super) fn checkpoint_lines(&self) -> Vec<LogLine> {
+        let logs = self.logs.iter().flatten().map(|log| &**log);
+        let line = |l: &Log| {
+            let offsets = [l.progress.recovery_point, l.log_start, l.durable_end];
+            (std::sync::Arc::clone(&l.topic), l.tp.partition, offsets)
+        };
+        logs.filter(|l| l.disk.made).map(line).collect()
+    }
+
+    pub(super) fn on_checkpoint(&mut self, upto: u64, now: Moment) {
+        let mut unblocked = Vec::new();
+        self.ring.free_upto(upto);
+        self.checkpoint = None;
+        let gone = |r: &Removal| r.done && r.chunk.is_some_and(|c| c <= upto);
+        for removal in self.removals.extract_if(.., |r| gone(r)) {
+            unblocked.extend(self.by_dir.get(&removal.dir));
+        }
+        for id in unblocked {
+            self.want_write(id);
+        }
+        self.full = false;
+        self.checkpoint_at = now.plus_ms(self.config.checkpoint_ms);
+    }
+
+    /// Begins a checkpoint now, for a caller that wants the journal small.
+    ///
+    /// # Errors
+    /// [`StorageError::JournalFailed`].
+    pub fn checkpoint(&mut self, now: Moment) -> Result<(), StorageError> {
+        if self.failed {
+            return Err(StorageError::JournalFailed);
+        }
+        self.start_checkpoint(now, true);
+        Ok(())
+    }
+}
+
+impl Log {
+    /// What this log needs before chunks up to `upto` can go.
+    fn need(&self, upto: u64) -> Need {
+        let created = self.disk.created_in.is_some_and(|c| c <= upto);
+        let pinned = self.progress.oldest_chunk().is_some_and(|c| c <= upto);
+        if !created && !pinned {
+            return Need::Nothing;
+        }
+        if self.failed || self.disk.writing || self.repeating {
+            return Need::Wait;
+        }
+        let p = &self.progress;
+        let open = &self.segments[self.segments.partition_point(|s| s.sealed)];
+        let blocks = block_floor(p.durable.min(open.end())) > p.written;
+        if created || blocks || p.written > p.synced || self.wants_seal() {
+            return Need::Write;
+        }
+        Need::Repeat
+    }
+}

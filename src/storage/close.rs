@@ -1,0 +1,103 @@
+//! The clean stop: everything into segments, checkpoints, and last the mark that says so.
+
+use super::error::StorageError;
+use super::files;
+use super::jobs::{self, Seal, WriteWork};
+use super::log::Log;
+use super::store::Store;
+use super::tail::block_floor;
+use crate::base::Offset;
+use crate::runtime::disk::Disk;
+
+impl Store {
+    /// Writes all that is in memory, cuts files to their true size and marks the stop as clean.
+    /// Blocks. Call it when no commit and no job is out; the store takes nothing after it.
+    ///
+    /// # Errors
+    /// [`StorageError::Disk`], [`StorageError::JournalFailed`]: the next start recovers.
+    pub fn close(&mut self) -> Result<(), StorageError> {
+        if self.failed {
+            return Err(StorageError::JournalFailed);
+        }
+        self.failed = true;
+        let dir = self.config.dir.clone();
+        for removal in self.removals.iter().filter(|r| !r.done) {
+            let fail = StorageError::disk("removing", &removal.dir);
+            self.disk.remove_dir_all(&removal.dir).map_err(fail)?;
+        }
+        files::sync_dir(&*self.disk, &dir)?;
+        let disk = std::sync::Arc::clone(&self.disk);
+        for log in self.logs.iter_mut().flatten() {
+            if log.failed {
+                if !log.disk.fenced {
+                    files::make_log_dir(&*disk, &log.dir, log.tp.topic)?;
+                    jobs::fence(&*disk, &log.dir, "a write failed")?;
+                }
+            } else {
+                log.close(&*disk)?;
+            }
+        }
+        self.write_checkpoints()?;
+        let text = files::CLEAN_SHUTDOWN_TEXT;
+        files::replace(&*disk, &dir.join(files::CLEAN_SHUTDOWN), text.as_bytes())?;
+        files::sync_dir(&*disk, &dir)
+    }
+}
+
+impl Log {
+    fn close(&mut self, disk: &dyn Disk) -> Result<(), StorageError> {
+        if !self.disk.made {
+            files::make_log_dir(disk, &self.dir, self.tp.topic)?;
+            self.disk.made = true;
+        }
+        if self.changed {
+            let open = self.segments.partition_point(|s| s.sealed);
+            for i in open..self.segments.len() {
+                self.close_segment(disk, i)?;
+            }
+            let text = self.epochs.to_text();
+            files::replace(disk, &self.dir.join(files::EPOCHS), text.as_bytes())?;
+            files::sync_dir(disk, &self.dir)?;
+        }
+        self.progress.recovery_point = self.log_end;
+        self.durable_end = self.log_end;
+        Ok(())
+    }
+
+    fn close_segment(&mut self, disk: &dyn Disk, i: usize) -> Result<(), StorageError> {
+        let segment = &self.segments[i];
+        let written = self.progress.written.max(segment.at).min(segment.end());
+        let from = if written < segment.end() { block_floor(written) } else { written };
+        let mut pieces = self.tail.pieces(from, segment.end());
+        for piece in &mut pieces {
+            piece.0 -= segment.at;
+        }
+        let next = self.segments.get(i + 1);
+        let mut index =
+            segment.index.clone().unwrap_or_else(|| super::index::Index::new(segment.base));
+        index.seal();
+        let newest = next.is_none().then(|| self.producers.snapshot());
+        let work = WriteWork {
+            dir: self.dir.clone(),
+            make: None,
+            segment: segment.base,
+            file: segment.file.clone(),
+            pieces,
+            from,
+            upto: segment.end(),
+            boundary: Offset(0),
+            sync: None,
+            seal: Some(Seal {
+                size: segment.size,
+                index,
+                next: next.map_or(self.log_end, |n| n.base),
+                snapshot: segment.snapshot.clone().or(newest),
+            }),
+            index_tail: None,
+            epochs: None,
+            snapshot: None,
+            stale_snapshots: Vec::new(),
+        };
+        work.run(disk).map(|_| ())
+    }
+}

@@ -1,0 +1,370 @@
+//! Group commit: what goes into the next one, and what its end means.
+//!
+//! Flow: `store::append` puts logs in line -> **commits** -> the committer runs `commit::Commit` ->
+//! **commits** again -> `StoreEvent::Durable`.
+//!
+//! One commit is out at a time; all that is appended meanwhile is the next one. A log is taken up to
+//! a batch end: up to the end of its bytes, or of one of its segments. When the journal is nearly
+//! full only repeats are taken (see `checkpoint`), up to what was durable before.
+
+use std::path::PathBuf;
+
+use super::commit::{Commit, CommitDone, Direct, LogCommit, Meta};
+use super::journal::{DATA_ENTRY_BYTES, Entry, Writer};
+use super::log::{Log, Queue};
+use super::ring::chunk_path;
+use super::segment::{Kind, file_path};
+use super::store::Store;
+use super::tail::block_floor;
+use super::{LogId, StoreEvent, files};
+use crate::base::{BLOCK_BYTES, Moment};
+
+/// Most that an entry without data takes.
+const META_ENTRY_BYTES: usize = 512;
+
+/// What a log could have in a commit.
+enum Plan {
+    /// This.
+    Takes(LogCommit),
+    /// Nothing new, or not yet: its file has to be opened first.
+    Nothing,
+    /// The commit has no room for it.
+    NoRoom,
+}
+
+/// Bounds of a commit under construction.
+#[derive(Clone, Copy)]
+struct Bounds {
+    /// Bytes that it may have.
+    room: usize,
+    /// Only repeats are taken, of what is durable already.
+    repeats: bool,
+    direct_bytes_min: u64,
+}
+
+impl Store {
+    /// The next commit, when one is due and none is out. Hand it to the committer.
+    pub fn commit(&mut self, now: Moment) -> Option<Commit> {
+        if self.failed || self.writer.is_none() {
+            return None;
+        }
+        self.promote_lazy(now);
+        if self.due.is_empty() && self.metas_deadline > now {
+            return None;
+        }
+        let mut writer = self.writer.take()?;
+        let (mut metas, mut logs) = (Vec::new(), Vec::new());
+        for repeats in [false, true] {
+            let room = self.ring.room(self.config.commit_bytes_limit(), repeats) as usize;
+            let direct_bytes_min = self.config.direct_bytes_min as u64;
+            writer.clear();
+            if !repeats {
+                metas = self.take_metas(&mut writer, room);
+            }
+            if repeats || self.metas.is_empty() {
+                let bounds = Bounds { room, repeats, direct_bytes_min };
+                logs = self.take_logs(&mut writer, bounds);
+            }
+            if !writer.is_empty() {
+                break;
+            }
+            self.full = self.due.len() > self.waiting_for_files || !self.metas.is_empty();
+        }
+        let place = if writer.is_empty() { None } else { self.ring.take(writer.padded_len()) };
+        let Some(place) = place else {
+            self.writer = Some(writer);
+            return None;
+        };
+        self.note_chunk(place.chunk, &logs, &metas);
+        Some(Commit {
+            writer,
+            file: place.file,
+            path: chunk_path(&self.config.dir.join(files::JOURNAL), place.slot),
+            at: place.at,
+            chunk: place.chunk,
+            generation: self.generation,
+            sequence: place.sequence,
+            logs,
+            metas,
+            started: now,
+        })
+    }
+
+    /// Logs that waited long enough are due.
+    fn promote_lazy(&mut self, now: Moment) {
+        if self.lazy_deadline > now {
+            return;
+        }
+        self.lazy_deadline = Moment::NEVER;
+        while let Some(id) = self.lazy.pop_front() {
+            if let Some(log) = self.logs[id.0 as usize].as_deref_mut()
+                && log.queue == Queue::Lazy
+            {
+                log.queue = Queue::Due;
+                self.due.push_back(id);
+            }
+        }
+    }
+
+    fn take_metas(&mut self, writer: &mut Writer, room: usize) -> Vec<Meta> {
+        let mut taken = Vec::new();
+        while writer.len() + META_ENTRY_BYTES <= room {
+            let Some((tp, topic, meta)) = self.metas.pop_front() else { break };
+            let entry = match &meta {
+                Meta::Create(_) => Entry::Create { topic: &topic },
+                Meta::LogStart(_, offset, segment, _) => {
+                    Entry::LogStart { offset: *offset, segment: *segment }
+                }
+                Meta::Delete(_) => Entry::Delete,
+            };
+            writer.push(tp, &entry);
+            taken.push(meta);
+        }
+        if self.metas.is_empty() {
+            self.metas_deadline = Moment::NEVER;
+        }
+        taken
+    }
+
+    /// Takes logs in line until the commit is large enough, those that ride along last.
+    fn take_logs(&mut self, writer: &mut Writer, bounds: Bounds) -> Vec<LogCommit> {
+        let (mut taken, mut again, mut bytes) = (Vec::new(), Vec::new(), 0);
+        self.waiting_for_files = 0;
+        while bytes < self.config.commit_bytes_max {
+            let (line, id) = match self.due.pop_front() {
+                Some(id) => (Queue::Due, id),
+                None if bounds.repeats => break,
+                None => match self.lazy.pop_front() {
+                    Some(id) => (Queue::Lazy, id),
+                    None => break,
+                },
+            };
+            let Some(log) = self.logs[id.0 as usize].as_deref_mut() else { continue };
+            if log.failed || log.queue != line {
+                continue;
+            }
+            let plan = if bounds.repeats && !log.rejournal {
+                Plan::NoRoom
+            } else {
+                plan(id, log, writer, bounds)
+            };
+            let no_room = matches!(plan, Plan::NoRoom);
+            if let Plan::Takes(commit) = plan {
+                bytes += commit.bytes;
+                log.lazy_records = 0;
+                taken.push(commit);
+            }
+            let waits = log.uncommitted() > 0 || log.rejournal;
+            log.queue = if waits { Queue::Due } else { Queue::Idle };
+            if waits {
+                again.push(id);
+            }
+            if log.disk.want_file.is_some() {
+                self.waiting_for_files += 1;
+                self.want_write(id);
+            }
+            self.settle(id);
+            if no_room && !bounds.repeats {
+                break;
+            }
+        }
+        self.due.extend(again);
+        taken
+    }
+
+    /// Notes which logs the journal chunk has to be kept for.
+    fn note_chunk(&mut self, chunk: u64, logs: &[LogCommit], metas: &[Meta]) {
+        let mut ids: Vec<_> = metas
+            .iter()
+            .filter_map(|m| if let Meta::Create(id) = m { Some(*id) } else { None })
+            .collect();
+        for commit in logs {
+            let log = self.log(commit.log);
+            if log.is_some_and(|l| l.progress.newest_chunk() != Some(chunk)) {
+                ids.push(commit.log);
+            }
+        }
+        if let Some(live) = self.ring.newest_mut() {
+            live.logs.extend(ids);
+        }
+    }
+
+    /// A commit came back.
+    pub fn on_commit(&mut self, done: CommitDone, now: Moment, out: &mut Vec<StoreEvent>) {
+        let CommitDone { commit, result } = done;
+        let bytes: usize = commit.logs.iter().map(|l| l.bytes).sum();
+        self.metrics.commits += 1;
+        self.metrics.commit_bytes += bytes as u64;
+        self.metrics.journal_bytes += commit.writer.padded_len() as u64;
+        self.metrics.commit_ns += now.since(commit.started).as_nanos() as u64;
+        self.writer = Some(commit.writer);
+        out.append(&mut self.events);
+        if let Err(error) = result {
+            self.fail_all(error, out);
+            return;
+        }
+        if bytes > 0 || !commit.metas.is_empty() {
+            if !self.checkpoint_wanted {
+                self.checkpoint_at = now.plus_ms(self.config.checkpoint_ms);
+            }
+            self.checkpoint_wanted = true;
+        }
+        for meta in commit.metas {
+            self.on_meta(meta, commit.chunk, out);
+        }
+        for log in commit.logs {
+            self.on_log_commit(log, commit.chunk, out);
+        }
+        self.start_checkpoint(now, false);
+    }
+
+    fn on_log_commit(&mut self, commit: LogCommit, chunk: u64, out: &mut Vec<StoreEvent>) {
+        let id = commit.log;
+        let write_bytes_min = self.config.write_bytes_min as u64;
+        let Some(log) = self.logs[id.0 as usize].as_deref_mut() else { return };
+        if log.failed {
+            return;
+        }
+        if let Some(error) = commit.error {
+            self.fail(id, error, out);
+            return;
+        }
+        for d in &commit.directs {
+            log.progress.on_written(d.from, d.upto, d.boundary);
+            if d.completes {
+                log.progress.on_synced(d.upto, d.boundary);
+            }
+        }
+        log.progress.on_commit(commit.end, chunk, commit.data_from);
+        log.repeating = false;
+        log.pending_bytes -= commit.bytes;
+        self.dirty_bytes -= commit.bytes;
+        if commit.end_offset > log.durable_end {
+            log.durable_end = commit.end_offset;
+            out.push(StoreEvent::Durable { log: id, end: commit.end_offset });
+        }
+        let unwritten = log.progress.durable.saturating_sub(log.progress.written);
+        if unwritten >= write_bytes_min || log.wants_seal() {
+            self.want_write(id);
+        }
+        self.settle(id);
+    }
+
+    fn on_meta(&mut self, meta: Meta, chunk: u64, out: &mut Vec<StoreEvent>) {
+        match meta {
+            Meta::Create(id) => {
+                if let Some(log) = self.log_mut(id)
+                    && !log.disk.made
+                {
+                    log.disk.created_in = Some(chunk);
+                }
+            }
+            Meta::LogStart(id, start, _, paths) => {
+                out.push(StoreEvent::LogStartMoved { log: id, start });
+                self.remove_files(id, paths);
+            }
+            Meta::Delete(id) => {
+                if let Some(removal) = self.removals.iter_mut().find(|r| r.log == id) {
+                    removal.chunk = Some(chunk);
+                }
+                self.start_removals();
+            }
+        }
+    }
+
+    /// Files of a log that are needed no more; a write that is out might still use them.
+    fn remove_files(&mut self, id: LogId, paths: Vec<PathBuf>) {
+        if let Some(log) = self.log_mut(id)
+            && !paths.is_empty()
+        {
+            log.disk.remove.extend(paths);
+            self.start_removing_files(id);
+        }
+    }
+}
+
+/// Puts a log's bytes into the commit: whole blocks of segments with much to commit directly, the
+/// rest through the journal.
+fn plan(id: LogId, log: &mut Log, writer: &mut Writer, bounds: Bounds) -> Plan {
+    let p = &log.progress;
+    let repeatable = log.tail.chunks.front().is_some_and(|c| c.start <= p.synced);
+    log.rejournal &= repeatable;
+    let from = if log.rejournal { p.synced } else { p.journaled };
+    let upto = if bounds.repeats { p.durable } else { p.end };
+    let (journaled, first) = (p.journaled, log.segment_at(from));
+    let mut commit = LogCommit::new(id);
+    let (mut next, mut fits) = (first, true);
+    while fits && next < log.segments.len() {
+        let segment = &log.segments[next];
+        let (lo, hi) = (from.max(segment.at), segment.end().min(upto));
+        let direct = hi.saturating_sub(lo) >= bounds.direct_bytes_min;
+        if direct && segment.file.is_none() {
+            log.disk.want_file = Some(segment.base);
+            break;
+        }
+        let needed = if direct { BLOCK_BYTES } else { hi.saturating_sub(lo) as usize };
+        let entries = DATA_ENTRY_BYTES * (needed / BLOCK_BYTES + 3);
+        fits = writer.len() + needed + entries <= bounds.room;
+        if fits && lo < hi {
+            put_segment(log, next, (lo, hi, direct), writer, &mut commit);
+        }
+        next += usize::from(fits);
+    }
+    if commit.entries.is_empty() {
+        return if fits { Plan::Nothing } else { Plan::NoRoom };
+    }
+    log.repeating = std::mem::take(&mut log.rejournal);
+    (commit.end, commit.end_offset) = if bounds.repeats {
+        (log.progress.durable, log.durable_end)
+    } else if next == log.segments.len() {
+        (log.progress.end, log.log_end)
+    } else {
+        (log.segments[next - 1].end(), log.segments[next].base)
+    };
+    commit.bytes = log.bytes_in(journaled, commit.end) as usize;
+    log.progress.journaled = journaled.max(commit.end);
+    Plan::Takes(commit)
+}
+
+/// Puts positions `lo..hi` of segment `i` into the commit.
+fn put_segment(
+    log: &Log,
+    i: usize,
+    (mut lo, hi, direct): (u64, u64, bool),
+    writer: &mut Writer,
+    commit: &mut LogCommit,
+) {
+    let segment = &log.segments[i];
+    if direct && let Some(d) = plan_direct(log, i, lo, hi) {
+        commit.entries.push(writer.len());
+        let (base, upto) = (segment.base, d.upto - segment.at);
+        writer.push(log.tp, &Entry::Written { base, upto });
+        lo = d.upto;
+        commit.directs.push(d);
+    }
+    if lo < hi {
+        commit.data_from = commit.data_from.or(Some(lo));
+        log.tail.each_slice(lo, hi, |at, bytes| {
+            commit.entries.push(writer.len());
+            writer.push(log.tp, &Entry::Data { base: segment.base, at: at - segment.at, bytes });
+        });
+    }
+}
+
+/// The whole blocks of `lo..hi` in segment `i`, with those before it that no write has taken.
+fn plan_direct(log: &Log, i: usize, lo: u64, hi: u64) -> Option<Direct> {
+    let segment = &log.segments[i];
+    let p = &log.progress;
+    let ahead = p.written_ahead().max(log.disk.writing_upto);
+    let from = block_floor(ahead).max(segment.at).min(block_floor(lo));
+    let upto = block_floor(hi);
+    if upto <= from {
+        return None;
+    }
+    let (file, boundary) = (segment.file.clone()?, log.boundary_at(upto)?);
+    let pieces = log.tail.pieces(from, upto);
+    let pieces = pieces.into_iter().map(|(at, bytes)| (at - segment.at, bytes)).collect();
+    let completes = p.written >= from && p.synced >= segment.at && !log.epochs_dirty;
+    let path = file_path(&log.dir, segment.base, Kind::Log);
+    Some(Direct { file, path, pieces, from, upto, boundary, completes })
+}

@@ -1,0 +1,161 @@
+//! Everything that can go wrong below a partition, sorted by what the caller must do.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::base::Offset;
+use crate::wire::batch::BatchError;
+
+/// A failed storage operation. No variant carries a Kafka error code: `api` maps them.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// The batch does not fit into a segment. Nothing was written.
+    #[error("a batch of {size_bytes} B is over segment.bytes, {limit_bytes} B")]
+    BatchTooLarge {
+        /// Encoded size, header included.
+        size_bytes: usize,
+        /// `segment.bytes` of the topic.
+        limit_bytes: u64,
+    },
+    /// The offset was never written, or is deleted already.
+    #[error("offset {asked} is outside {first}..={next}")]
+    OffsetOutOfRange {
+        /// Offset the caller asked for.
+        asked: Offset,
+        /// Log start offset.
+        first: Offset,
+        /// Offset that the next append will get.
+        next: Offset,
+    },
+    /// The log was deleted while the caller still knew its id.
+    #[error("the log is deleted")]
+    Deleted,
+    /// The log failed before and is kept but not served: rebuild it from a replica, or restore its
+    /// directory from a backup and remove the file `fenced` in it.
+    #[error("{dir} is fenced after an earlier failure")]
+    Fenced {
+        /// Directory of the log.
+        dir: String,
+    },
+    /// Bytes that were durable are not what was written. The log is fenced.
+    #[error("{file} is damaged at byte {at}, offset {offset}: {fault}")]
+    Corrupt {
+        /// The segment.
+        file: PathBuf,
+        /// First byte of the bad batch.
+        at: u64,
+        /// Offset that is expected there.
+        offset: Offset,
+        /// What is wrong, with both checksums.
+        fault: Fault,
+    },
+    /// The disk refused. Never tried again: after a failed sync the content is unknown.
+    #[error("{doing} {path} failed")]
+    Disk {
+        /// Such as "writing".
+        doing: &'static str,
+        /// File or directory.
+        path: PathBuf,
+        /// What the file system said.
+        #[source]
+        source: io::Error,
+    },
+    /// Acknowledged commits are missing from the journal: restore the directory from a backup, or
+    /// remove `journal` to go on with what the segments hold, and lose the rest.
+    #[error(
+        "{dir}: commit {missing} is not there while commit {newest} is; acknowledged records are lost"
+    )]
+    JournalDamaged {
+        /// Directory of the journal.
+        dir: PathBuf,
+        /// First sequence that is missing.
+        missing: u64,
+        /// Newest sequence found.
+        newest: u64,
+    },
+    /// A small file that storage keeps is not readable: restore it from a backup.
+    #[error("{file} is not valid: {what}")]
+    BadFile {
+        /// The file.
+        file: PathBuf,
+        /// Line or field.
+        what: String,
+    },
+    /// Two settings do not go together.
+    #[error("{what} is {actual} but has to be at least {limit}")]
+    Config {
+        /// Name of the setting.
+        what: &'static str,
+        /// As set.
+        actual: u64,
+        /// Smallest value that works.
+        limit: u64,
+    },
+    /// The journal failed: the node takes no more writes. Stop the process and look at the disk.
+    #[error("the journal failed; nothing can be written until a restart")]
+    JournalFailed,
+}
+
+/// Why bytes in a log are not the batch that belongs there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// Not a batch, or its checksum differs.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    /// Format versions 0 and 1 are not stored since Kafka 4.0.
+    #[error("format version {0} where 2 is stored")]
+    Magic(i8),
+    /// The offset does not follow the batch before.
+    #[error("base offset {found} where {expected} belongs")]
+    Offset {
+        /// Follows from the batch before.
+        expected: Offset,
+        /// In the batch.
+        found: Offset,
+    },
+    /// The file ends before what was made durable.
+    #[error("the file ends here but was durable up to byte {durable}")]
+    Ends {
+        /// Where it should end at least.
+        durable: u64,
+    },
+    /// A segment ends and the next one does not follow.
+    #[error("the next segment begins at offset {next}")]
+    Gap {
+        /// Base offset of the next segment.
+        next: Offset,
+    },
+}
+
+/// What the caller does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Response {
+    /// The request was wrong; answer it and go on.
+    Reject,
+    /// This replica is damaged; drop leadership and rebuild it from a peer.
+    Fence,
+    /// The node cannot keep its promises; stop the process.
+    Crash,
+}
+
+impl StorageError {
+    /// Sorts the error. Exhaustive on purpose: a new variant does not compile until it is placed.
+    pub fn response(&self) -> Response {
+        match self {
+            Self::BatchTooLarge { .. } | Self::OffsetOutOfRange { .. } | Self::Deleted => {
+                Response::Reject
+            }
+            Self::Fenced { .. } | Self::Corrupt { .. } | Self::Disk { .. } => Response::Fence,
+            Self::JournalDamaged { .. }
+            | Self::BadFile { .. }
+            | Self::Config { .. }
+            | Self::JournalFailed => Response::Crash,
+        }
+    }
+
+    /// For `map_err`: the disk refused `doing` to `path`.
+    pub(super) fn disk(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Disk { doing, path, source }
+    }
+}

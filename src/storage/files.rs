@@ -1,0 +1,165 @@
+//! The small files that Kafka keeps beside segments, and how a file is replaced as one.
+//!
+//! Text checkpoints are a version line `0`, the number of lines, then the lines: for a node
+//! directory `topic partition offset`. `partition.metadata` is `version: 0` and `topic_id: <id>`.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use super::error::StorageError;
+use crate::base::{Offset, TopicId};
+use crate::runtime::disk::{Access, Disk};
+
+/// Where recovery begins in each log.
+pub(super) const RECOVERY_POINT: &str = "recovery-point-offset-checkpoint";
+/// Log start offsets.
+pub(super) const LOG_START: &str = "log-start-offset-checkpoint";
+/// High watermarks.
+pub(super) const HIGH_WATERMARK: &str = "replication-offset-checkpoint";
+/// Leader epochs, in the directory of a log.
+pub(super) const EPOCHS: &str = "leader-epoch-checkpoint";
+/// Topic id, in the directory of a log.
+pub(super) const METADATA: &str = "partition.metadata";
+/// There after a clean stop only.
+pub(super) const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
+/// In the directory of a log that failed, with the reason.
+pub(super) const FENCED: &str = "fenced";
+/// Directory of the journal.
+pub(super) const JOURNAL: &str = "journal";
+/// In the journal: which commits count.
+pub(super) const GENERATION: &str = "generation";
+
+/// Content of [`CLEAN_SHUTDOWN`].
+pub(super) const CLEAN_SHUTDOWN_TEXT: &str = "{\"version\":0,\"brokerEpoch\":-1}";
+
+/// Writes a file beside, syncs it and renames it into place. The directory is not synced.
+pub(super) fn replace(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<(), StorageError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".tmp");
+    let tmp = PathBuf::from(name);
+    write(disk, &tmp, bytes)?;
+    disk.rename(&tmp, path).map_err(StorageError::disk("renaming to", path))
+}
+
+/// Writes a whole file and syncs it.
+pub(super) fn write(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<(), StorageError> {
+    let fail = StorageError::disk("writing", path);
+    let run = || {
+        let file = disk.open(path, Access::Buffered)?;
+        file.set_size(0)?;
+        file.write_at(bytes, 0)?;
+        file.sync()
+    };
+    run().map_err(fail)
+}
+
+/// Makes names in `dir` durable.
+pub(super) fn sync_dir(disk: &dyn Disk, dir: &Path) -> Result<(), StorageError> {
+    disk.sync_dir(dir).map_err(StorageError::disk("syncing", dir))
+}
+
+/// Reads a whole file; `None` when it is not there.
+pub(super) fn read(disk: &dyn Disk, path: &Path) -> Result<Option<Vec<u8>>, StorageError> {
+    let run = || {
+        let file = match disk.open(path, Access::ReadOnly) {
+            Ok(file) => file,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(e),
+        };
+        let mut bytes = vec![0; file.size()? as usize];
+        let len = file.read_at(&mut bytes, 0)?;
+        bytes.truncate(len);
+        Ok(Some(bytes))
+    };
+    run().map_err(StorageError::disk("reading", path))
+}
+
+/// Makes the directory of a log with its `partition.metadata`, durably.
+pub(super) fn make_log_dir(
+    disk: &dyn Disk,
+    dir: &Path,
+    topic: TopicId,
+) -> Result<(), StorageError> {
+    disk.create_dir_all(dir).map_err(StorageError::disk("making", dir))?;
+    let text = format!("version: 0\ntopic_id: {topic}\n");
+    replace(disk, &dir.join(METADATA), text.as_bytes())?;
+    sync_dir(disk, dir)?;
+    dir.parent().map_or(Ok(()), |node| sync_dir(disk, node))
+}
+
+/// Topic id of a `partition.metadata`.
+pub(super) fn parse_metadata(text: &[u8]) -> Option<TopicId> {
+    let text = std::str::from_utf8(text).ok()?;
+    text.lines().find_map(|l| TopicId::parse(l.strip_prefix("topic_id: ")?.trim()))
+}
+
+/// `<topic>-<partition>` of a directory name.
+pub(super) fn parse_dir_name(name: &str) -> Option<(&str, i32)> {
+    let (topic, partition) = name.rsplit_once('-')?;
+    let digits = !partition.is_empty() && partition.bytes().all(|b| b.is_ascii_digit());
+    let partition = partition.parse().ok().filter(|_| digits)?;
+    (!topic.is_empty()).then_some((topic, partition))
+}
+
+/// One line of a node directory's checkpoint.
+pub(super) type OffsetLine<T> = (T, i32, Offset);
+
+/// Text of a node directory's checkpoint.
+pub(super) fn offsets_text<T: AsRef<str>>(lines: &[OffsetLine<T>]) -> String {
+    let mut text = format!("0\n{}\n", lines.len());
+    for (topic, partition, offset) in lines {
+        let _ = writeln!(text, "{} {partition} {offset}", topic.as_ref());
+    }
+    text
+}
+
+/// Reads a node directory's checkpoint; no lines when the file is not there.
+pub(super) fn read_offsets(
+    disk: &dyn Disk,
+    path: &Path,
+) -> Result<Vec<OffsetLine<String>>, StorageError> {
+    let Some(bytes) = read(disk, path)? else { return Ok(Vec::new()) };
+    let text = String::from_utf8_lossy(&bytes);
+    parse_offsets(&text).map_err(|what| StorageError::BadFile { file: path.to_owned(), what })
+}
+
+fn parse_offsets(text: &str) -> Result<Vec<OffsetLine<String>>, String> {
+    let mut lines = text.lines();
+    if lines.next() != Some("0") {
+        return Err("line 1 is not version 0".to_owned());
+    }
+    let count: Option<usize> = lines.next().and_then(|l| l.parse().ok());
+    let parse = |line: &str| {
+        let mut words = line.split(' ');
+        let topic = words.next()?.to_owned();
+        let line = (topic, words.next()?.parse().ok()?, Offset(words.next()?.parse().ok()?));
+        words.next().is_none().then_some(line)
+    };
+    let parsed: Result<Vec<_>, _> =
+        lines.map(|l| parse(l).ok_or_else(|| format!("line {l:?}"))).collect();
+    let parsed = parsed?;
+    if count == Some(parsed.len()) { Ok(parsed) } else { Err("line 2 is not the count".to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checkpoints_read_back_and_damage_is_named() {
+        let lines = vec![("a-b".to_owned(), 3, Offset(7)), ("c".to_owned(), 0, Offset(0))];
+        let text = offsets_text(&lines);
+        assert_eq!(text, "0\n2\na-b 3 7\nc 0 0\n");
+        assert_eq!(parse_offsets(&text), Ok(lines));
+        assert_eq!(parse_offsets("0\n2\na 1 1\n"), Err("line 2 is not the count".to_owned()));
+        assert_eq!(parse_offsets("0\n1\na 1\n"), Err("line \"a 1\"".to_owned()));
+    }
+
+    #[test]
+    fn directory_names_are_topic_and_partition() {
+        assert_eq!(parse_dir_name("a-b-12"), Some(("a-b", 12)));
+        for other in ["journal", "a-", "-1", "a-b", "t-0.0123-delete", "t-+1"] {
+            assert_eq!(parse_dir_name(other), None, "{other}");
+        }
+    }
+}

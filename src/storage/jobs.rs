@@ -1,0 +1,436 @@
+//! Work for the back: what a store wants done that takes long, as values.
+//!
+//! A job holds all that it needs (views of tails keep their memory alive) and says in its result
+//! what was done; it decides nothing. The order of jobs of one log is the store's business.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::LogId;
+use super::error::{Fault, StorageError};
+use super::files;
+use super::index::Index;
+use super::scan::{self, Expect};
+use super::segment::{Kind, file_path};
+use crate::base::{AlignedBuf, BLOCK_BYTES, Offset, TopicId};
+use crate::runtime::disk::{Access, BackJob, Disk, DiskFile, ReadSpec};
+use crate::wire::batch::{BatchError, BatchHeader};
+
+/// A piece of work, and whose it is.
+pub struct Job {
+    pub(super) log: Option<LogId>,
+    pub(super) work: Work,
+}
+
+/// What came of a [`Job`].
+pub struct JobDone {
+    pub(super) log: Option<LogId>,
+    pub(super) done: Done,
+}
+
+/// The kinds of work.
+pub(super) enum Work {
+    Read(ReadWork),
+    LoadIndex(IndexWork),
+    Write(Box<WriteWork>),
+    /// Files that are needed no more.
+    Remove(Vec<PathBuf>),
+    /// The directory of a deleted log.
+    RemoveLog(PathBuf),
+    /// Marks the log in a directory as failed, with the reason.
+    Fence(PathBuf, TopicId, String),
+    MakeChunk(PathBuf, u64),
+    Checkpoint(Box<CheckpointWork>),
+}
+
+/// The kinds of results.
+pub(super) enum Done {
+    Read(ReadWork, Result<ReadEnd, StorageError>),
+    Index(IndexWork, Result<Index, StorageError>),
+    Write(Box<WriteWork>, Result<Arc<dyn DiskFile>, StorageError>),
+    Removed(Result<(), StorageError>),
+    LogRemoved(PathBuf, Result<(), StorageError>),
+    Fenced(Result<(), StorageError>),
+    Chunk(Result<Arc<dyn DiskFile>, StorageError>),
+    Checkpoint(u64, Result<(), StorageError>),
+}
+
+/// Reads a window of old batches.
+pub(super) struct ReadWork {
+    pub(super) path: PathBuf,
+    pub(super) segment: Offset,
+    /// Byte of the first batch.
+    pub(super) from: u64,
+    /// Bytes wanted, from there on.
+    pub(super) len: usize,
+    /// Bytes of the file that may be read.
+    pub(super) limit: u64,
+    pub(super) expect: Expect,
+    pub(super) dense: bool,
+}
+
+/// What a read found.
+pub(super) enum ReadEnd {
+    /// Whole batches from `first` up to `next`.
+    Batches { first: Offset, next: Offset, bytes: Bytes },
+    /// The first batch has this many bytes.
+    Longer(usize),
+}
+
+impl ReadWork {
+    fn spec(&self) -> ReadSpec {
+        let at = self.from / BLOCK_BYTES as u64 * BLOCK_BYTES as u64;
+        let upto = (self.from + self.len as u64).min(self.limit);
+        let len = ((upto - at) as usize).next_multiple_of(BLOCK_BYTES);
+        ReadSpec { path: self.path.clone(), at, len }
+    }
+
+    /// The whole, good batches of what was read. Damage counts only where a read begins: behind
+    /// good batches it ends the window, and is found by the read that begins there.
+    fn verify(&self, read: io::Result<Bytes>) -> Result<ReadEnd, StorageError> {
+        let read = read.map_err(StorageError::disk("reading", &self.path))?;
+        let spec = self.spec();
+        let upto = (self.limit - spec.at).min(spec.len as u64) as usize;
+        let batches = read.slice((self.from - spec.at) as usize..upto.min(read.len()));
+        let (Expect::Exactly(mut next) | Expect::AtLeast(mut next)) = self.expect;
+        let (mut end, mut first, mut expect) = (0, None, self.expect);
+        let fault = loop {
+            let checked = match BatchHeader::parse_whole(&batches[end..]) {
+                Ok((header, batch)) => scan::check(&header, batch, expect).map(|()| header),
+                Err(e) => Err(e.into()),
+            };
+            match checked {
+                Ok(header) => {
+                    first = first.or(Some(header.base_offset));
+                    next = header.next_offset();
+                    expect = scan::after(next, self.dense);
+                    end += header.size_bytes;
+                }
+                Err(fault) => break fault,
+            }
+        };
+        if let Some(first) = first {
+            return Ok(ReadEnd::Batches { first, next, bytes: batches.slice(..end) });
+        }
+        match fault {
+            Fault::Batch(BatchError::Short { need, .. })
+                if read.len() >= upto && self.from + need as u64 <= self.limit =>
+            {
+                Ok(ReadEnd::Longer(need))
+            }
+            fault => {
+                let (file, at) = (self.path.clone(), self.from);
+                Err(StorageError::Corrupt { file, at, offset: next, fault })
+            }
+        }
+    }
+}
+
+/// Loads the indexes of a sealed segment, or makes them anew.
+pub(super) struct IndexWork {
+    pub(super) dir: PathBuf,
+    pub(super) segment: Offset,
+    pub(super) size: u64,
+    pub(super) interval_bytes: u32,
+}
+
+impl IndexWork {
+    /// The indexes as they lie in their files.
+    pub(super) fn load(&self, disk: &dyn Disk) -> Result<Option<Index>, StorageError> {
+        let offsets = files::read(disk, &file_path(&self.dir, self.segment, Kind::Index))?;
+        let times = files::read(disk, &file_path(&self.dir, self.segment, Kind::TimeIndex))?;
+        let (Some(offsets), Some(times)) = (offsets, times) else { return Ok(None) };
+        Ok(Index::decode(self.segment, self.size, &offsets, &times))
+    }
+
+    fn run(&self, disk: &dyn Disk) -> Result<Index, StorageError> {
+        if let Some(index) = self.load(disk)?
+            && (index.max_timestamp().is_some() || self.size == 0)
+        {
+            return Ok(index);
+        }
+        let path = file_path(&self.dir, self.segment, Kind::Log);
+        let file =
+            disk.open(&path, Access::ReadOnly).map_err(StorageError::disk("opening", &path))?;
+        let mut index = Index::new(self.segment);
+        let first = (Expect::AtLeast(self.segment), false);
+        let end = scan::scan(&*file, &path, (0, self.size), first, |header, at| {
+            index.on_append(header, at, self.interval_bytes);
+        })?;
+        if let Some(fault) = end.fault {
+            return Err(StorageError::Corrupt { file: path, at: end.at, offset: end.next, fault });
+        }
+        index.seal();
+        write_index(disk, &self.dir, self.segment, &index)?;
+        Ok(index)
+    }
+}
+
+/// Writes both index files of a segment that takes no more appends.
+pub(super) fn write_index(
+    disk: &dyn Disk,
+    dir: &Path,
+    segment: Offset,
+    index: &Index,
+) -> Result<(), StorageError> {
+    let (offsets, times) = index.encode(0, 0);
+    files::write(disk, &file_path(dir, segment, Kind::Index), &offsets)?;
+    files::write(disk, &file_path(dir, segment, Kind::TimeIndex), &times)
+}
+
+/// Writes blocks of a segment, and what belongs to it.
+pub(super) struct WriteWork {
+    pub(super) dir: PathBuf,
+    /// The directory has to be made first, for this topic.
+    pub(super) make: Option<TopicId>,
+    pub(super) segment: Offset,
+    pub(super) file: Option<Arc<dyn DiskFile>>,
+    /// Byte of the segment and bytes; all but the last are whole blocks.
+    pub(super) pieces: Vec<(u64, Bytes)>,
+    /// Positions that the pieces cover, and the last batch end in them.
+    pub(super) from: u64,
+    pub(super) upto: u64,
+    pub(super) boundary: Offset,
+    /// The file is synced, and then everything below this position and offset is.
+    pub(super) sync: Option<(u64, Offset)>,
+    pub(super) seal: Option<Seal>,
+    /// Bytes to append to the index files: file position and bytes of each.
+    pub(super) index_tail: Option<[(u64, Vec<u8>); 2]>,
+    /// Content of the leader epoch checkpoint.
+    pub(super) epochs: Option<String>,
+    /// Producer snapshot to write, by offset.
+    pub(super) snapshot: Option<(Offset, Vec<u8>)>,
+    /// Producer snapshots that newer ones replace.
+    pub(super) stale_snapshots: Vec<Offset>,
+}
+
+/// What completes a segment.
+pub(super) struct Seal {
+    pub(super) size: u64,
+    pub(super) index: Index,
+    /// Base of the next segment, with the producers there.
+    pub(super) next: Offset,
+    pub(super) snapshot: Option<Vec<u8>>,
+}
+
+impl WriteWork {
+    pub(super) fn run(&self, disk: &dyn Disk) -> Result<Arc<dyn DiskFile>, StorageError> {
+        if let Some(topic) = self.make {
+            files::make_log_dir(disk, &self.dir, topic)?;
+        }
+        let path = file_path(&self.dir, self.segment, Kind::Log);
+        let file = if let Some(file) = &self.file {
+            Arc::clone(file)
+        } else {
+            let file =
+                disk.open(&path, Access::Direct).map_err(StorageError::disk("opening", &path))?;
+            files::sync_dir(disk, &self.dir)?;
+            file
+        };
+        for (at, bytes) in &self.pieces {
+            write_blocks(&*file, *at, bytes).map_err(StorageError::disk("writing", &path))?;
+        }
+        if let Some(seal) = &self.seal {
+            file.set_size(seal.size).map_err(StorageError::disk("cutting", &path))?;
+        }
+        if self.sync.is_some() || self.seal.is_some() {
+            file.sync().map_err(StorageError::disk("syncing", &path))?;
+        }
+        self.write_companions(disk)?;
+        Ok(file)
+    }
+
+    fn write_companions(&self, disk: &dyn Disk) -> Result<(), StorageError> {
+        if let Some(tails) = &self.index_tail {
+            for ((at, bytes), kind) in tails.iter().zip([Kind::Index, Kind::TimeIndex]) {
+                let path = file_path(&self.dir, self.segment, kind);
+                let file = disk.open(&path, Access::Buffered);
+                file.and_then(|f| f.set_size(*at).and_then(|()| f.write_at(bytes, *at)))
+                    .map_err(StorageError::disk("writing", &path))?;
+            }
+        }
+        if let Some(seal) = &self.seal {
+            write_index(disk, &self.dir, self.segment, &seal.index)?;
+            if let Some(bytes) = &seal.snapshot {
+                files::write(disk, &file_path(&self.dir, seal.next, Kind::Snapshot), bytes)?;
+            }
+        }
+        if let Some((offset, bytes)) = &self.snapshot {
+            files::write(disk, &file_path(&self.dir, *offset, Kind::Snapshot), bytes)?;
+        }
+        if let Some(text) = &self.epochs {
+            files::replace(disk, &self.dir.join(files::EPOCHS), text.as_bytes())?;
+        }
+        for &offset in &self.stale_snapshots {
+            let path = file_path(&self.dir, offset, Kind::Snapshot);
+            disk.remove_file(&path).map_err(StorageError::disk("removing", &path))?;
+        }
+        let named = self.seal.is_some() || self.snapshot.is_some() || self.epochs.is_some();
+        if named { files::sync_dir(disk, &self.dir) } else { Ok(()) }
+    }
+}
+
+/// Writes whole blocks as they lie, and an unfinished one padded with zeros.
+pub(super) fn write_blocks(file: &dyn DiskFile, at: u64, bytes: &[u8]) -> io::Result<()> {
+    let (whole, rest) = bytes.split_at(bytes.len() / BLOCK_BYTES * BLOCK_BYTES);
+    if !whole.is_empty() {
+        file.write_at(whole, at)?;
+    }
+    if rest.is_empty() {
+        return Ok(());
+    }
+    let mut block = AlignedBuf::zeroed(BLOCK_BYTES);
+    block[..rest.len()].copy_from_slice(rest);
+    file.write_at(&block, at + whole.len() as u64)
+}
+
+/// The checkpoints of the node directory; with them on disk, journal chunks are free.
+pub(super) struct CheckpointWork {
+    pub(super) dir: PathBuf,
+    pub(super) logs: Vec<LogLine>,
+    pub(super) generation: u64,
+    /// Oldest commit that counts from then on.
+    pub(super) first_sequence: u64,
+    /// Newest chunk that is free then.
+    pub(super) upto: u64,
+}
+
+/// Per log: topic, partition, then recovery point, log start and high watermark.
+pub(super) type LogLine = (Arc<str>, i32, [Offset; 3]);
+
+impl CheckpointWork {
+    pub(super) fn run(&self, disk: &dyn Disk) -> Result<(), StorageError> {
+        write_checkpoints(disk, &self.dir, &self.logs)?;
+        write_generation(disk, &self.dir, self.generation, self.first_sequence)
+    }
+}
+
+/// Writes the three checkpoint files of a node, durably.
+pub(super) fn write_checkpoints(
+    disk: &dyn Disk,
+    dir: &Path,
+    logs: &[LogLine],
+) -> Result<(), StorageError> {
+    let names = [files::RECOVERY_POINT, files::LOG_START, files::HIGH_WATERMARK];
+    for (i, name) in names.into_iter().enumerate() {
+        let lines: Vec<_> = logs.iter().map(|(t, p, o)| (t, *p, o[i])).collect();
+        let text = files::offsets_text(&lines);
+        files::replace(disk, &dir.join(name), text.as_bytes())?;
+    }
+    files::sync_dir(disk, dir)
+}
+
+/// Makes `journal/generation` say which commits count.
+pub(super) fn write_generation(
+    disk: &dyn Disk,
+    dir: &Path,
+    generation: u64,
+    first_sequence: u64,
+) -> Result<(), StorageError> {
+    let journal = dir.join(files::JOURNAL);
+    let text = format!("0\n{generation:016x} {first_sequence}\n");
+    files::replace(disk, &journal.join(files::GENERATION), text.as_bytes())?;
+    files::sync_dir(disk, &journal)
+}
+
+/// Makes a journal chunk of zeros.
+pub(super) fn make_chunk(
+    disk: &dyn Disk,
+    path: &Path,
+    bytes: u64,
+) -> Result<Arc<dyn DiskFile>, StorageError> {
+    let run = || {
+        let file = disk.open(path, Access::Direct)?;
+        let zeros = AlignedBuf::zeroed((1 << 20).min(bytes as usize));
+        let mut at = 0;
+        while at < bytes {
+            let len = (bytes - at).min(zeros.len() as u64) as usize;
+            file.write_at(&zeros[..len], at)?;
+            at += len as u64;
+        }
+        file.sync()?;
+        Ok(file)
+    };
+    let file = run().map_err(StorageError::disk("making", path))?;
+    path.parent().map_or(Ok(()), |dir| files::sync_dir(disk, dir))?;
+    Ok(file)
+}
+
+impl BackJob for Job {
+    type Done = JobDone;
+
+    fn as_read(&self) -> Option<ReadSpec> {
+        match &self.work {
+            Work::Read(read) => Some(read.spec()),
+            _ => None,
+        }
+    }
+
+    fn finish_read(self, read: io::Result<Bytes>) -> JobDone {
+        let log = self.log;
+        match self.work {
+            Work::Read(work) => {
+                let end = work.verify(read);
+                JobDone { log, done: Done::Read(work, end) }
+            }
+            _ => JobDone { log, done: Done::Removed(Ok(())) },
+        }
+    }
+
+    fn run(self, disk: &dyn Disk) -> JobDone {
+        let log = self.log;
+        let done = match self.work {
+            Work::Read(work) => {
+                let end = work.verify(read_spec(disk, &work.spec()));
+                Done::Read(work, end)
+            }
+            Work::LoadIndex(work) => {
+                let index = work.run(disk);
+                Done::Index(work, index)
+            }
+            Work::Write(work) => {
+                let file = work.run(disk);
+                Done::Write(work, file)
+            }
+            Work::Remove(paths) => Done::Removed(remove(disk, &paths)),
+            Work::RemoveLog(dir) => {
+                let removed = remove_log(disk, &dir);
+                Done::LogRemoved(dir, removed)
+            }
+            Work::Fence(dir, topic, reason) => Done::Fenced(
+                files::make_log_dir(disk, &dir, topic).and_then(|()| fence(disk, &dir, &reason)),
+            ),
+            Work::MakeChunk(path, bytes) => Done::Chunk(make_chunk(disk, &path, bytes)),
+            Work::Checkpoint(work) => Done::Checkpoint(work.upto, work.run(disk)),
+        };
+        JobDone { log, done }
+    }
+}
+
+fn read_spec(disk: &dyn Disk, spec: &ReadSpec) -> io::Result<Bytes> {
+    let file = disk.open(&spec.path, Access::ReadOnly)?;
+    let mut buf = AlignedBuf::zeroed(spec.len);
+    let len = file.read_at(&mut buf, spec.at)?;
+    Ok(Bytes::from_owner(buf).slice(..len))
+}
+
+fn remove(disk: &dyn Disk, paths: &[PathBuf]) -> Result<(), StorageError> {
+    for path in paths {
+        disk.remove_file(path).map_err(StorageError::disk("removing", path))?;
+    }
+    Ok(())
+}
+
+fn remove_log(disk: &dyn Disk, dir: &Path) -> Result<(), StorageError> {
+    disk.remove_dir_all(dir).map_err(StorageError::disk("removing", dir))?;
+    dir.parent().map_or(Ok(()), |node| files::sync_dir(disk, node))
+}
+
+/// Marks the log in `dir` as not to be served.
+pub(super) fn fence(disk: &dyn Disk, dir: &Path, reason: &str) -> Result<(), StorageError> {
+    files::replace(disk, &dir.join(files::FENCED), reason.as_bytes())?;
+    files::sync_dir(disk, dir)
+}

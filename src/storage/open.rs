@@ -1,0 +1,215 @@
+//! Opening a store: a clean start, or recovery.
+//!
+//! Recovery ends in the state of a clean stop: everything in segments, synced, checkpoints written.
+//! Then a new generation begins, which makes the old commits count no more; only after that is the
+//! mark of the clean stop removed. A crash anywhere in between finds the same state again.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::StoreEvent;
+use super::cache::Memory;
+use super::config::StoreConfig;
+use super::error::StorageError;
+use super::files::{self, OffsetLine};
+use super::jobs;
+use super::journal::Writer;
+use super::load::{self, Known};
+use super::replay::{LogDir, Replay};
+use super::ring::{Ring, chunk_path};
+use super::store::{Metrics, Queues, Store};
+use super::windows::Windows;
+use crate::base::{DetMap, Moment, Offset, TopicPartition, WallMs};
+use crate::runtime::disk::{Access, Disk, DiskFile};
+
+impl Store {
+    /// Opens the store in `config.dir`, or makes it. Blocks. `random` becomes the generation of the
+    /// journal: it must differ from that of any earlier process. Logs that turn out damaged are
+    /// there as failed, and come out as `StoreEvent::Failed` with the first events.
+    ///
+    /// # Errors
+    /// [`StorageError::JournalDamaged`], [`StorageError::BadFile`], [`StorageError::Disk`],
+    /// [`StorageError::Config`].
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        config: StoreConfig,
+        random: u64,
+        wall: WallMs,
+    ) -> Result<Self, StorageError> {
+        config.check()?;
+        let dir = config.dir.clone();
+        let journal = dir.join(files::JOURNAL);
+        disk.create_dir_all(&journal).map_err(StorageError::disk("making", &journal))?;
+        if let Some(parent) = dir.parent() {
+            files::sync_dir(&*disk, parent)?;
+        }
+        files::sync_dir(&*disk, &dir)?;
+        let marker = dir.join(files::CLEAN_SHUTDOWN);
+        let clean = files::read(&*disk, &marker)?.is_some();
+        let dirs = log_dirs(&*disk, &dir)?;
+        let generation = read_generation(&*disk, &journal)?.filter(|_| !clean);
+        let mut replay = Replay::new(&*disk, &dir, generation.unwrap_or_default(), dirs);
+        if generation.is_some() {
+            replay.run()?;
+        }
+        let (dirs, facts) = (replay.dirs, replay.facts);
+        let mut store = Self::empty(disk, config, random, wall);
+        store.load_logs(dirs, facts)?;
+        if !clean {
+            store.write_checkpoints()?;
+        }
+        store.make_journal(&journal)?;
+        jobs::write_generation(&*store.disk, &dir, random, 1)?;
+        if clean {
+            let fail = StorageError::disk("removing", &marker);
+            store.disk.remove_file(&marker).map_err(fail)?;
+            files::sync_dir(&*store.disk, &dir)?;
+        }
+        Ok(store)
+    }
+
+    fn empty(disk: Arc<dyn Disk>, config: StoreConfig, generation: u64, wall: WallMs) -> Self {
+        Self {
+            disk,
+            generation,
+            logs: Vec::new(),
+            by_tp: DetMap::default(),
+            by_dir: DetMap::default(),
+            ring: Ring::new(Vec::new(), config.journal_chunk_bytes, config.journal_chunks_max()),
+            memory: Memory::new(config.cache_bytes, config.chunk_bytes_max),
+            windows: Windows::new(config.window_bytes),
+            writer: Some(Writer::new(64 << 10)),
+            due: VecDeque::new(),
+            lazy: VecDeque::new(),
+            lazy_deadline: Moment::NEVER,
+            waiting_for_files: 0,
+            metas: VecDeque::new(),
+            metas_deadline: Moment::NEVER,
+            queues: Queues::default(),
+            removals: Vec::new(),
+            checkpoint: None,
+            checkpoint_at: Moment::NEVER,
+            checkpoint_wanted: false,
+            retention_at: Moment::default(),
+            retention_next: 0,
+            wall,
+            full: false,
+            failed: false,
+            dirty_bytes: 0,
+            events: Vec::new(),
+            metrics: Metrics::default(),
+            config,
+        }
+    }
+
+    fn load_logs(
+        &mut self,
+        dirs: DetMap<TopicPartition, LogDir>,
+        mut facts: DetMap<TopicPartition, super::replay::Facts>,
+    ) -> Result<(), StorageError> {
+        let points =
+            files::read_offsets(&*self.disk, &self.config.dir.join(files::RECOVERY_POINT))?;
+        let starts = files::read_offsets(&*self.disk, &self.config.dir.join(files::LOG_START))?;
+        let (points, starts) = (by_name(points), by_name(starts));
+        let mut dirs: Vec<_> = dirs.into_iter().collect();
+        dirs.sort_unstable_by(|a, b| a.1.path.cmp(&b.1.path));
+        for (tp, dir) in dirs {
+            let name = (dir.topic.clone(), tp.partition);
+            let facts = facts.remove(&tp).unwrap_or_default();
+            // Lines of a checkpoint are by name: they may be of a deleted log of the same name.
+            let (point, start) = if facts.created {
+                (Some(Offset(0)), None)
+            } else {
+                (points.get(&name).copied(), starts.get(&name).copied())
+            };
+            let known = Known {
+                tp,
+                topic: &dir.topic,
+                dir: &dir.path,
+                recovery_point: point,
+                log_start: start,
+                facts,
+                wall: self.wall,
+            };
+            let (log, error) = load::load(&*self.disk, &known)?;
+            let id = self.insert(log);
+            if let Some(error) = error {
+                let error = Arc::new(error);
+                self.events.push(StoreEvent::Failed { log: Some(id), error });
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the node's checkpoint files, durably.
+    pub(super) fn write_checkpoints(&self) -> Result<(), StorageError> {
+        jobs::write_checkpoints(&*self.disk, &self.config.dir, &self.checkpoint_lines())
+    }
+
+    /// Takes over the chunk files that have the right size; makes the first when there is none.
+    fn make_journal(&mut self, journal: &Path) -> Result<(), StorageError> {
+        let bytes = self.config.journal_chunk_bytes;
+        let mut chunks: Vec<Arc<dyn DiskFile>> = Vec::new();
+        let names = self.disk.list(journal).map_err(StorageError::disk("listing", journal))?;
+        for slot in 0..self.config.journal_chunks_max() {
+            let path = chunk_path(journal, slot);
+            if !path.file_name().is_some_and(|n| names.iter().any(|name| n == name.as_str())) {
+                break;
+            }
+            let open = || {
+                let file = self.disk.open(&path, Access::Direct)?;
+                let size = file.size()?;
+                Ok((file, size))
+            };
+            match open().map_err(StorageError::disk("opening", &path))? {
+                (file, size) if size == bytes => chunks.push(file),
+                _ => break,
+            }
+        }
+        if chunks.is_empty() {
+            chunks.push(jobs::make_chunk(&*self.disk, &chunk_path(journal, 0), bytes)?);
+        }
+        let spare = names.iter().filter_map(|n| n.strip_suffix(".chunk")?.parse::<usize>().ok());
+        for slot in spare.filter(|slot| *slot >= chunks.len()) {
+            let path = chunk_path(journal, slot);
+            self.disk.remove_file(&path).map_err(StorageError::disk("removing", &path))?;
+        }
+        self.ring = Ring::new(chunks, bytes, self.config.journal_chunks_max());
+        Ok(())
+    }
+}
+
+/// The log directories of a node. One without a topic id is left alone: it is being made, and the
+/// journal says for whom, or was put there by hand.
+fn log_dirs(disk: &dyn Disk, dir: &Path) -> Result<DetMap<TopicPartition, LogDir>, StorageError> {
+    let mut dirs = DetMap::default();
+    for name in disk.list(dir).map_err(StorageError::disk("listing", dir))? {
+        let Some((topic, partition)) = files::parse_dir_name(&name) else { continue };
+        let path = dir.join(&name);
+        let metadata = files::read(disk, &path.join(files::METADATA))?;
+        if let Some(id) = metadata.as_deref().and_then(files::parse_metadata) {
+            let topic = topic.to_owned();
+            dirs.insert(TopicPartition { topic: id, partition }, LogDir { path, topic });
+        } else {
+            tracing::warn!(dir = %path.display(), "left alone: no partition.metadata");
+        }
+    }
+    Ok(dirs)
+}
+
+fn read_generation(disk: &dyn Disk, journal: &Path) -> Result<Option<(u64, u64)>, StorageError> {
+    let path = journal.join(files::GENERATION);
+    let Some(bytes) = files::read(disk, &path)? else { return Ok(None) };
+    let text = String::from_utf8_lossy(&bytes);
+    let parse = || {
+        let (generation, first) = text.strip_prefix("0\n")?.trim_end().split_once(' ')?;
+        Some((u64::from_str_radix(generation, 16).ok()?, first.parse().ok()?))
+    };
+    let bad = || StorageError::BadFile { file: path.clone(), what: format!("text {text:?}") };
+    parse().map(Some).ok_or_else(bad)
+}
+
+fn by_name(lines: Vec<OffsetLine<String>>) -> DetMap<(String, i32), Offset> {
+    lines.into_iter().map(|(topic, partition, offset)| ((topic, partition), offset)).collect()
+}

@@ -1,0 +1,160 @@
+//! Retention: which old segments go, by time, by size and by DeleteRecords.
+//!
+//! Kafka's rules: whole segments, oldest first; a segment is as old as its largest timestamp; the
+//! active one goes only after a roll, and only when it holds something. The log start moves at
+//! once; the files go when the new log start is in the journal.
+
+use super::LogId;
+use super::commit::Meta;
+use super::error::StorageError;
+use super::log::Log;
+use super::segment::{Kind, file_path};
+use super::store::Store;
+use crate::base::{Moment, Offset, WallMs};
+
+/// Logs that one call of [`Store::on_time`] looks at.
+const LOGS_PER_TURN: usize = 64;
+
+impl Store {
+    /// Time has passed: checkpoints by age, retention, producers that fell silent.
+    pub fn on_time(&mut self, now: Moment, wall: WallMs) {
+        self.wall = wall;
+        self.start_checkpoint(now, false);
+        if self.retention_at > now {
+            return;
+        }
+        let expiration_ms = self.config.producer_expiration_ms;
+        let upto = (self.retention_next + LOGS_PER_TURN).min(self.logs.len());
+        for i in self.retention_next..upto {
+            if let Some(log) = &mut self.logs[i] {
+                log.producers.expire(wall, expiration_ms);
+                self.retain_log(LogId(i as u32));
+            }
+        }
+        self.retention_next = upto;
+        if upto == self.logs.len() {
+            self.retention_next = 0;
+            self.retention_at = now.plus_ms(self.config.retention_check_ms);
+        }
+    }
+
+    /// Applies the retention of one log; asks for the index of a segment whose age it tells.
+    pub(super) fn retain_log(&mut self, id: LogId) {
+        let wall = self.wall;
+        let Some(log) = self.log_mut(id) else { return };
+        if log.failed {
+            return;
+        }
+        match log.expired(wall) {
+            Expired::Segments(count) => self.drop_segments(id, count),
+            Expired::Unknown(i) => self.load_index(id, i),
+        }
+    }
+
+    /// Drops the oldest `count` segments, the active one after a roll.
+    fn drop_segments(&mut self, id: LogId, count: usize) {
+        let wall = self.wall;
+        let Some(log) = self.log_mut(id) else { return };
+        if count == 0 {
+            return;
+        }
+        if count == log.segments.len() {
+            log.roll(wall);
+        }
+        let start = log.segments[count].base.max(log.log_start);
+        self.move_log_start(id, start);
+        self.metas_deadline = Moment::default();
+    }
+
+    /// Moves the log start to `to` (DeleteRecords); -1 in the request is the caller's to resolve.
+    ///
+    /// # Errors
+    /// [`StorageError::OffsetOutOfRange`] above the log end, [`StorageError::Fenced`],
+    /// [`StorageError::Deleted`].
+    pub fn delete_records(
+        &mut self,
+        id: LogId,
+        to: Offset,
+        now: Moment,
+    ) -> Result<Offset, StorageError> {
+        let log = self.served(id)?;
+        if to < Offset(0) || to > log.log_end {
+            let (first, next) = (log.log_start, log.log_end);
+            return Err(StorageError::OffsetOutOfRange { asked: to, first, next });
+        }
+        let start = log.log_start.max(to);
+        if start > log.log_start {
+            self.move_log_start(id, start);
+            self.metas_deadline = self.metas_deadline.min(now);
+        }
+        Ok(start)
+    }
+
+    fn move_log_start(&mut self, id: LogId, start: Offset) {
+        let Some(log) = self.logs[id.0 as usize].as_deref_mut() else { return };
+        log.log_start = start;
+        log.changed = true;
+        log.epochs.truncate_start(start);
+        log.epochs_dirty = true;
+        let mut paths = Vec::new();
+        let gone_below = start.min(log.durable_end);
+        while log.segments.len() > 1 && log.segments[1].base <= gone_below {
+            let Some(gone) = log.segments.pop_front() else { break };
+            let kinds = [Kind::Log, Kind::Index, Kind::TimeIndex, Kind::Snapshot];
+            paths.extend(kinds.map(|kind| file_path(&log.dir, gone.base, kind)));
+        }
+        let (base, at) = (log.segments[0].base, log.segments[0].at);
+        if log.progress.written < at {
+            log.progress.on_sealed(at, base);
+        }
+        let had = !log.tail.chunks.is_empty();
+        while let Some(chunk) = log.tail.chunks.pop_front_if(|c| c.start < at) {
+            self.memory.give_back(chunk.capacity(), chunk.into_buf());
+        }
+        if had && log.tail.chunks.is_empty() {
+            self.memory.tail_gone();
+        }
+        self.windows.forget(id);
+        let (tp, topic) = (log.tp, std::sync::Arc::clone(&log.topic));
+        self.metas.push_back((tp, topic, Meta::LogStart(id, start, base, paths)));
+    }
+}
+
+/// What retention finds.
+#[derive(Debug, PartialEq, Eq)]
+enum Expired {
+    /// So many of the oldest segments go.
+    Segments(usize),
+    /// That depends on the index of this one.
+    Unknown(usize),
+}
+
+impl Log {
+    fn expired(&self, wall: WallMs) -> Expired {
+        let (config, last) = (&self.config, self.segments.len() - 1);
+        let mut excess = i128::from(self.size_bytes()) - i128::from(config.retention_bytes.max(0));
+        for (i, segment) in self.segments.iter().enumerate() {
+            let next = self.segments.get(i + 1).map_or(self.log_end, |s| s.base);
+            if next > self.durable_end || (i == last && segment.size == 0) {
+                return Expired::Segments(i);
+            }
+            if i < last && next <= self.log_start {
+                continue;
+            }
+            let too_many = config.retention_bytes >= 0 && excess >= i128::from(segment.size);
+            excess -= i128::from(segment.size);
+            if config.delete && too_many {
+                continue;
+            }
+            if !config.delete || config.retention_ms < 0 {
+                return Expired::Segments(i);
+            }
+            let Some(index) = &segment.index else { return Expired::Unknown(i) };
+            let newest = index.max_timestamp().map_or(segment.modified.0, |(latest, _)| latest);
+            if wall.0.saturating_sub(newest) <= config.retention_ms {
+                return Expired::Segments(i);
+            }
+        }
+        Expired::Segments(self.segments.len())
+    }
+}

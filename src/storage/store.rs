@@ -1,0 +1,385 @@
+//! All logs of one node: creating and deleting them, appending, and memory for their tails.
+//!
+//! Flow: `shard` -> **store** -> `commits` (durability), `background` (segments), `read`.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::cache::Memory;
+use super::checkpoint::Checkpoint;
+use super::commit::Meta;
+use super::config::{LogConfig, StoreConfig};
+use super::error::StorageError;
+use super::jobs::{Job, Work};
+use super::journal::Writer;
+use super::log::{Append, Appended, Log, Queue};
+use super::ring::Ring;
+use super::tail::block_floor;
+use super::windows::Windows;
+use super::{LogId, StoreEvent};
+use crate::base::{BLOCK_BYTES, DetMap, Moment, Offset, TopicPartition, WallMs};
+use crate::runtime::disk::Disk;
+use crate::wire::batch::BatchHeader;
+
+/// Tries to free memory per append; the rest waits for the next one.
+const EVICTIONS_MAX: usize = 8;
+
+/// Counters since the store was opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Metrics {
+    /// Commits.
+    pub commits: u64,
+    /// Bytes made durable, by whichever way.
+    pub commit_bytes: u64,
+    /// Bytes written to the journal, headers and padding included.
+    pub journal_bytes: u64,
+    /// Appended batches.
+    pub commit_batches: u64,
+    /// Nanoseconds from taking a commit to its result, over all commits.
+    pub commit_ns: u64,
+    /// Reads served from memory.
+    pub cache_hits: u64,
+    /// Reads that had to wait for the disk.
+    pub cache_misses: u64,
+    /// Checkpoints.
+    pub checkpoints: u64,
+}
+
+/// A deleted log whose directory is still there.
+pub(super) struct Removal {
+    pub(super) dir: PathBuf,
+    pub(super) tp: TopicPartition,
+    pub(super) log: LogId,
+    /// Jobs of the log that are out.
+    pub(super) jobs_out: u32,
+    /// Journal chunk that says that the log is deleted.
+    pub(super) chunk: Option<u64>,
+    pub(super) started: bool,
+    /// The directory is gone.
+    pub(super) done: bool,
+}
+
+impl Removal {
+    /// Whether `log` may not be written to its directory yet.
+    pub(super) fn blocks(&self, log: &Log) -> bool {
+        self.dir == log.dir && (!self.done || self.tp == log.tp)
+    }
+}
+
+/// Work that waits for the back.
+#[derive(Default)]
+pub(super) struct Queues {
+    pub(super) urgent: VecDeque<Job>,
+    pub(super) reads: VecDeque<Job>,
+    pub(super) writes: VecDeque<LogId>,
+    pub(super) out: usize,
+    pub(super) read_turn: bool,
+    /// Reads that are queued or out: log, segment, byte.
+    pub(super) reading: Vec<(LogId, Offset, u64)>,
+    /// Indexes that are being loaded, or were and are kept: log, segment.
+    pub(super) loading: Vec<(LogId, Offset)>,
+    pub(super) loaded: VecDeque<(LogId, Offset)>,
+}
+
+/// The store. See the folder's documentation.
+pub struct Store {
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) config: StoreConfig,
+    pub(super) generation: u64,
+    pub(super) logs: Vec<Option<Box<Log>>>,
+    pub(super) by_tp: DetMap<TopicPartition, LogId>,
+    pub(super) by_dir: DetMap<PathBuf, LogId>,
+    pub(super) ring: Ring,
+    pub(super) memory: Memory,
+    pub(super) windows: Windows,
+    /// `None` while a commit is out.
+    pub(super) writer: Option<Writer>,
+    pub(super) due: VecDeque<LogId>,
+    pub(super) lazy: VecDeque<LogId>,
+    pub(super) lazy_deadline: Moment,
+    /// Logs in line that no commit can take until a file of theirs is open.
+    pub(super) waiting_for_files: usize,
+    pub(super) metas: VecDeque<(TopicPartition, Arc<str>, Meta)>,
+    pub(super) metas_deadline: Moment,
+    pub(super) queues: Queues,
+    pub(super) removals: Vec<Removal>,
+    pub(super) checkpoint: Option<Checkpoint>,
+    pub(super) checkpoint_at: Moment,
+    /// Something was committed that no checkpoint has seen.
+    pub(super) checkpoint_wanted: bool,
+    pub(super) retention_at: Moment,
+    /// Next log that the running retention sweep looks at.
+    pub(super) retention_next: usize,
+    pub(super) wall: WallMs,
+    pub(super) full: bool,
+    pub(super) failed: bool,
+    pub(super) dirty_bytes: usize,
+    /// Failures found where there is no place for events; they come out with the next ones.
+    pub(super) events: Vec<StoreEvent>,
+    /// Counters.
+    pub metrics: Metrics,
+}
+
+impl Store {
+    /// All logs, with topic names.
+    pub fn logs(&self) -> impl Iterator<Item = (LogId, TopicPartition, &str)> {
+        self.logs.iter().enumerate().filter_map(|(i, log)| {
+            let log = log.as_ref()?;
+            Some((LogId(i as u32), log.tp, &*log.topic))
+        })
+    }
+
+    /// The log of a partition.
+    pub fn find(&self, tp: TopicPartition) -> Option<LogId> {
+        self.by_tp.get(&tp).copied()
+    }
+
+    /// A log; `None` when it is deleted.
+    pub fn log(&self, id: LogId) -> Option<&Log> {
+        self.logs.get(id.0 as usize)?.as_deref()
+    }
+
+    pub(super) fn log_mut(&mut self, id: LogId) -> Option<&mut Log> {
+        self.logs.get_mut(id.0 as usize)?.as_deref_mut()
+    }
+
+    /// A log that may be used.
+    pub(super) fn served(&self, id: LogId) -> Result<&Log, StorageError> {
+        let log = self.log(id).ok_or(StorageError::Deleted)?;
+        if log.failed { Err(log.fenced_error()) } else { Ok(log) }
+    }
+
+    pub(super) fn insert(&mut self, log: Log) -> LogId {
+        let id = LogId(self.logs.len() as u32);
+        self.by_tp.insert(log.tp, id);
+        self.by_dir.insert(log.dir.clone(), id);
+        self.logs.push(Some(Box::new(log)));
+        id
+    }
+
+    /// Makes a log, or finds it. Costs no system call: its directory is made when blocks are
+    /// written. A log of the same name but another topic id is deleted.
+    pub fn create(
+        &mut self,
+        tp: TopicPartition,
+        topic: &str,
+        config: LogConfig,
+        now: Moment,
+    ) -> LogId {
+        if let Some(id) = self.find(tp) {
+            self.configure(id, config);
+            return id;
+        }
+        let dir = self.config.dir.join(format!("{topic}-{}", tp.partition));
+        if let Some(&old) = self.by_dir.get(&dir) {
+            self.delete(old);
+        }
+        let topic: Arc<str> = topic.into();
+        let mut log = Log::empty(tp, Arc::clone(&topic), dir, Offset(0), self.wall);
+        log.config = config;
+        let id = self.insert(log);
+        self.metas.push_back((tp, topic, Meta::Create(id)));
+        let deadline = now.plus_ms(self.config.lazy_flush_ms);
+        self.metas_deadline = self.metas_deadline.min(deadline);
+        id
+    }
+
+    /// Sets what the topic's configuration says.
+    pub fn configure(&mut self, id: LogId, config: LogConfig) {
+        if let Some(log) = self.log_mut(id) {
+            log.config = config;
+        }
+    }
+
+    /// Deletes a log. Its directory goes once the deletion is durable.
+    pub fn delete(&mut self, id: LogId) {
+        let Some(mut log) = self.logs.get_mut(id.0 as usize).and_then(Option::take) else { return };
+        self.by_tp.remove(&log.tp);
+        self.by_dir.remove(&log.dir);
+        self.windows.forget(id);
+        self.dirty_bytes -= log.pending_bytes;
+        self.drop_tail(&mut log);
+        self.removals.push(Removal {
+            dir: log.dir.clone(),
+            tp: log.tp,
+            log: id,
+            jobs_out: log.disk.jobs_out,
+            chunk: None,
+            started: false,
+            done: false,
+        });
+        self.metas.push_back((log.tp, Arc::clone(&log.topic), Meta::Delete(id)));
+        self.metas_deadline = Moment::default();
+        if log.in_checkpoint {
+            self.checkpoint_log_settled();
+        }
+    }
+
+    fn drop_tail(&mut self, log: &mut Log) {
+        if log.tail.chunks.is_empty() {
+            return;
+        }
+        self.memory.tail_gone();
+        for chunk in log.tail.chunks.drain(..) {
+            self.memory.give_back(chunk.capacity(), chunk.into_buf());
+        }
+    }
+
+    /// Appends a batch that the caller has checked; `header` is its header. The batch gets the
+    /// log end as its base offset.
+    ///
+    /// # Errors
+    /// [`StorageError::BatchTooLarge`], [`StorageError::Fenced`], [`StorageError::Deleted`],
+    /// [`StorageError::JournalFailed`]. Nothing was appended.
+    pub fn append(
+        &mut self,
+        id: LogId,
+        batch: &[u8],
+        header: &BatchHeader,
+        how: Append,
+        (now, wall): (Moment, WallMs),
+    ) -> Result<Appended, StorageError> {
+        if self.failed {
+            return Err(StorageError::JournalFailed);
+        }
+        self.wall = wall;
+        let log = self
+            .logs
+            .get_mut(id.0 as usize)
+            .and_then(Option::as_deref_mut)
+            .ok_or(StorageError::Deleted)?;
+        if log.failed {
+            return Err(log.fenced_error());
+        }
+        let (size_bytes, limit_bytes) = (batch.len(), log.config.segment_bytes);
+        if size_bytes as u64 > limit_bytes {
+            return Err(StorageError::BatchTooLarge { size_bytes, limit_bytes });
+        }
+        let mut header = *header;
+        if let Some(time) = how.append_time {
+            header.max_timestamp = time.0;
+        }
+        let rolls = log.must_roll(&header, wall);
+        if rolls {
+            log.roll(wall);
+        }
+        if !log.has_room(size_bytes) {
+            make_room(&mut self.memory, id, log, size_bytes);
+        }
+        let appended = log.append(batch, &header, how, wall);
+        log.pending_bytes += size_bytes;
+        self.dirty_bytes += size_bytes;
+        self.metrics.commit_batches += 1;
+        self.enqueue(id, i64::from(header.last_offset_delta) + 1, now);
+        if self.memory.is_over() {
+            self.evict();
+        }
+        Ok(appended)
+    }
+
+    /// Puts a log that was appended to in line for a commit.
+    fn enqueue(&mut self, id: LogId, records: i64, now: Moment) {
+        let Some(log) = self.logs[id.0 as usize].as_deref_mut() else { return };
+        if log.queue == Queue::Due {
+            return;
+        }
+        log.lazy_records += records;
+        let due = log.lazy_records >= log.config.flush_messages
+            || log.uncommitted() >= self.config.lazy_flush_bytes;
+        if due {
+            log.queue = Queue::Due;
+            self.due.push_back(id);
+        } else if log.queue == Queue::Idle {
+            log.queue = Queue::Lazy;
+            self.lazy.push_back(id);
+            let wait_ms = log.config.flush_ms.min(self.config.lazy_flush_ms);
+            self.lazy_deadline = self.lazy_deadline.min(now.plus_ms(wait_ms));
+        }
+    }
+
+    /// Frees tail chunks that are in segments, oldest first, while the budget is overdrawn.
+    pub(super) fn evict(&mut self) {
+        for _ in 0..EVICTIONS_MAX.min(self.memory.sealed_len()) {
+            if !self.memory.is_over() {
+                return;
+            }
+            let Some(id) = self.memory.oldest() else { return };
+            let Some(log) = self.logs[id.0 as usize].as_deref_mut() else { continue };
+            if log.tail.chunks.len() < 2 {
+                continue;
+            }
+            let written = log.progress.written;
+            if let Some(chunk) = log.tail.chunks.pop_front_if(|c| c.end() <= written) {
+                self.memory.give_back(chunk.capacity(), chunk.into_buf());
+            } else {
+                self.memory.put_back(id);
+                self.want_write(id);
+            }
+        }
+    }
+
+    /// The journal has no room until a checkpoint frees some: stop taking requests.
+    pub fn is_full(&self) -> bool {
+        self.full
+    }
+
+    /// Bytes that are appended and not yet durable.
+    pub fn dirty_bytes(&self) -> usize {
+        self.dirty_bytes
+    }
+
+    /// Bytes of memory that tails take.
+    pub fn cache_bytes(&self) -> usize {
+        self.memory.used_bytes()
+    }
+
+    /// The next time at which [`Store::on_time`] or [`Store::commit`] has something to do.
+    pub fn next_deadline(&self) -> Moment {
+        let checkpoint = if self.checkpoint_wanted && self.checkpoint.is_none() {
+            self.checkpoint_at
+        } else {
+            Moment::NEVER
+        };
+        let commits = if self.writer.is_some() && !self.full {
+            self.lazy_deadline.min(self.metas_deadline)
+        } else {
+            Moment::NEVER
+        };
+        checkpoint.min(commits).min(self.retention_at)
+    }
+
+    /// Fences a log: what happened to it is not known any more.
+    pub(super) fn fail(&mut self, id: LogId, error: StorageError, out: &mut Vec<StoreEvent>) {
+        let Some(log) = self.log_mut(id) else { return };
+        if log.failed {
+            return;
+        }
+        log.failed = true;
+        let pending = std::mem::take(&mut log.pending_bytes);
+        let work = Work::Fence(log.dir.clone(), log.tp.topic, error.to_string());
+        self.dirty_bytes -= pending;
+        self.queues.urgent.push_back(Job { log: Some(id), work });
+        out.push(StoreEvent::Failed { log: Some(id), error: Arc::new(error) });
+    }
+
+    /// Stops the store: its journal cannot be trusted any more.
+    pub(super) fn fail_all(&mut self, error: StorageError, out: &mut Vec<StoreEvent>) {
+        if !self.failed {
+            self.failed = true;
+            out.push(StoreEvent::Failed { log: None, error: Arc::new(error) });
+        }
+    }
+}
+
+/// Begins a chunk of `log` in which a batch of `size` fits.
+fn make_room(memory: &mut Memory, id: LogId, log: &mut Log, size: usize) {
+    let end = log.progress.end;
+    let fresh = log.active().size == 0;
+    let partial = if fresh { 0 } else { (end - block_floor(end)) as usize };
+    let class = memory.class_after(log.chunk_class);
+    let bytes = class.max((partial + size).next_multiple_of(BLOCK_BYTES));
+    let buf = memory.take(bytes, id, !log.tail.chunks.is_empty());
+    log.chunk_class = class;
+    log.tail.begin(buf, end, fresh, log.log_end);
+}

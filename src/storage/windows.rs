@@ -1,0 +1,73 @@
+//! What readers of old records have read: runs of whole, verified batches from segment files.
+//!
+//! A window is read by a background job, which verifies it; it serves reads until others push it
+//! out. It does not compete with the tails for memory.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use super::LogId;
+use crate::base::Offset;
+
+/// Batches of one segment, from one read.
+#[derive(Debug, Clone)]
+pub(super) struct Window {
+    pub(super) log: LogId,
+    /// Base offset of the segment.
+    pub(super) segment: Offset,
+    /// Byte of the segment where the first batch begins.
+    pub(super) at: u64,
+    /// Base offset of the first batch.
+    pub(super) first: Offset,
+    /// Offset after the last batch.
+    pub(super) next: Offset,
+    /// The batches.
+    pub(super) bytes: Bytes,
+}
+
+impl Window {
+    /// Byte of the segment after the last batch.
+    pub(super) fn end(&self) -> u64 {
+        self.at + self.bytes.len() as u64
+    }
+}
+
+/// The windows of all logs, oldest first.
+pub(super) struct Windows {
+    budget_bytes: usize,
+    used_bytes: usize,
+    kept: VecDeque<Window>,
+}
+
+impl Windows {
+    /// None yet.
+    pub(super) fn new(budget_bytes: usize) -> Self {
+        Self { budget_bytes, used_bytes: 0, kept: VecDeque::new() }
+    }
+
+    /// Adds a window; the oldest ones go when there is no room. The newest always stays.
+    pub(super) fn insert(&mut self, window: Window) {
+        self.used_bytes += window.bytes.len();
+        self.kept.push_back(window);
+        while self.used_bytes > self.budget_bytes && self.kept.len() > 1 {
+            self.used_bytes -= self.kept.pop_front().map_or(0, |w| w.bytes.len());
+        }
+    }
+
+    /// The window with the batch that holds `offset`.
+    pub(super) fn find(&self, log: LogId, offset: Offset) -> Option<&Window> {
+        self.kept.iter().rev().find(|w| w.log == log && w.first <= offset && offset < w.next)
+    }
+
+    /// The window after which `offset` comes next.
+    pub(super) fn before(&self, log: LogId, offset: Offset) -> Option<&Window> {
+        self.kept.iter().rev().find(|w| w.log == log && w.next == offset)
+    }
+
+    /// Forgets the windows of a log.
+    pub(super) fn forget(&mut self, log: LogId) {
+        self.kept.retain(|w| w.log != log);
+        self.used_bytes = self.kept.iter().map(|w| w.bytes.len()).sum();
+    }
+}
