@@ -80,7 +80,7 @@ impl From<Refusal> for Failure {
             Refusal::BadHeader(_) | Refusal::BadRecords(_) => {
                 Self::in_log(ErrorCode::INVALID_RECORD)
             }
-            Refusal::UnknownCodec(_) => Self::of(ErrorCode::UNKNOWN_SERVER_ERROR),
+            Refusal::UnknownCodec(_) => Self::in_log(ErrorCode::UNKNOWN_SERVER_ERROR),
             Refusal::NoKey(records) => {
                 Self { message, records, ..Self::in_log(ErrorCode::INVALID_RECORD) }
             }
