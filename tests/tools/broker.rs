@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -117,7 +117,7 @@ fn two_ports() -> Option<u16> {
 }
 
 /// Starts two nodes and waits until they are ready; `None` when they end instead.
-fn start(port: u16, dir: &PathBuf) -> Option<Child> {
+fn start(port: u16, dir: &Path) -> Option<Child> {
     let overrides = [
         "node.count=2".to_owned(),
         format!("listeners=PLAINTEXT://127.0.0.1:{port}"),
@@ -130,7 +130,7 @@ fn start(port: u16, dir: &PathBuf) -> Option<Child> {
         command.args(["--override", &key_value]);
     }
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-    let lines = BufReader::new(child.stdout.take()?).lines();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let is_ready = lines.map_while(Result::ok).any(|line| line.starts_with("klamm is ready"));
     if is_ready {
         return Some(child);
