@@ -214,7 +214,7 @@ fn send(
         }
         std::thread::sleep(Duration::from_micros(200));
     }
-    producer.flush(Duration::from_secs(60)).unwrap();
+    producer.flush(Duration::from_mins(1)).unwrap();
     let context = producer.context();
     assert_eq!(context.failed.load(Ordering::Relaxed), 0, "records were refused");
     let mut ages = Histogram::new(3).unwrap();
