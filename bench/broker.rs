@@ -11,7 +11,11 @@
 
 #![allow(clippy::print_stdout, reason = "the result is a table on standard output")]
 #![allow(clippy::disallowed_methods, reason = "a load generator reads the clock")]
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark stops at what it cannot do")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a benchmark stops at what it cannot do"
+)]
 #![allow(missing_docs, reason = "not a library")]
 
 use std::fs;
@@ -93,7 +97,9 @@ fn main() {
     let seconds: u64 = seconds.unwrap_or(10);
     let peer = std::env::var("KLAMM_BENCH_PEER").ok();
     let only = std::env::args().skip(1).find(|a| !a.starts_with('-'));
-    println!("| workload | CPU-s/GB | CPU us/record | acks/s | ack p50 / p99 / p99.9 ms | e2e p50 / p99 / p99.9 ms |");
+    println!(
+        "| workload | CPU-s/GB | CPU us/record | acks/s | ack p50 / p99 / p99.9 ms | e2e p50 / p99 / p99.9 ms |"
+    );
     println!("|---|---|---|---|---|---|");
     for (index, workload) in WORKLOADS.iter().enumerate() {
         if only.as_ref().is_some_and(|o| !workload.name.contains(o.as_str())) {

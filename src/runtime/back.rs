@@ -45,12 +45,11 @@ pub struct Back<J: BackJob> {
     jobs: Option<async_channel::Sender<J>>,
     sleeper: Waker,
     thread: Option<thread::JoinHandle<()>>,
-    direct: bool,
 }
 
 impl<J: BackJob> Back<J> {
-    /// Starts the thread. `dir` is where it may write its priming file; direct reads are used when
-    /// the file system there has them.
+    /// Starts the thread, which primes itself before its first job. `dir` is where it may write its
+    /// priming file; direct reads are used when the file system there has them.
     ///
     /// # Errors
     /// When the thread or the executor's ring cannot be made (no io_uring, memlock too low).
@@ -79,15 +78,15 @@ impl<J: BackJob> Back<J> {
                 }
             };
             executor.run(async move {
+                let _ = started.send(Ok(sleeper().await));
                 let direct = prime(&dir).await.is_ok();
-                let _ = started.send(Ok((sleeper().await, direct)));
                 serve(inbox, disk, done, direct).await;
             });
         };
         let thread = thread::Builder::new().name(name.to_owned()).spawn(run)?;
         let gone = |_| io::Error::other("the back's thread ended while it started");
-        let (sleeper, direct) = ready.recv().map_err(gone)??;
-        Ok(Self { jobs: Some(jobs), sleeper, thread: Some(thread), direct })
+        let sleeper = ready.recv().map_err(gone)??;
+        Ok(Self { jobs: Some(jobs), sleeper, thread: Some(thread) })
     }
 
     /// Hands over a job, or gives it back when too many are waiting.
@@ -104,11 +103,6 @@ impl<J: BackJob> Back<J> {
     /// Wakes the executor should it sleep over ready tasks (G2).
     pub fn nudge(&self) {
         self.sleeper.wake_by_ref();
-    }
-
-    /// Whether reads bypass the page cache.
-    pub fn is_direct(&self) -> bool {
-        self.direct
     }
 }
 
@@ -316,9 +310,6 @@ mod tests {
         std::fs::File::open(&path).unwrap().sync_all().unwrap();
         let (done, results) = mailbox(256, Bell::new().unwrap());
         let back = Back::start("back-test", None, &dir, Arc::new(NoDisk), done).unwrap();
-        if !back.is_direct() {
-            return; // a file system without direct I/O has no reads of this kind
-        }
         for block in 0..64 {
             let at = block * BLOCK_BYTES as u64;
             let spec = ReadSpec { path: path.clone(), at, len: BLOCK_BYTES };
