@@ -29,8 +29,6 @@ const LOG_START_FROM: i16 = 5;
 const LEADER_EPOCH_FROM: i16 = 9;
 const RACK_FROM: i16 = 11;
 const REPLICA_STATE_FROM: i16 = 15;
-/// `fetch.max.bytes`.
-const FETCH_BYTES_MAX: i32 = 55 << 20;
 const READ_COMMITTED: i8 = 1;
 const FINAL_EPOCH: i32 = -1;
 
@@ -97,7 +95,7 @@ impl Request {
         Ok(Self {
             max_wait,
             min_bytes,
-            max_bytes: max_bytes.clamp(0, FETCH_BYTES_MAX),
+            max_bytes,
             read_committed,
             session_id,
             session_epoch,
@@ -183,7 +181,7 @@ fn begin(shard: &mut Shard, call: &Call, request: Request) -> Result<Fetch, Erro
         call: call.clone(),
         deadline: now + wait,
         min_bytes: request.min_bytes,
-        max_bytes: request.max_bytes,
+        max_bytes: request.max_bytes.clamp(0, shard.config.fetch_bytes_max),
         read_committed: request.read_committed,
         source,
     })

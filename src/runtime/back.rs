@@ -230,6 +230,7 @@ async fn sleeper() -> Waker {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::files::Files;
     use crate::runtime::mailbox::mailbox;
     use crate::runtime::waker::Waker as Bell;
 
@@ -260,38 +261,6 @@ mod tests {
         }
     }
 
-    /// No file is opened through it: the reads below are direct ones.
-    struct NoDisk;
-
-    #[allow(unused_variables, reason = "nothing is called")]
-    impl Disk for NoDisk {
-        fn open(
-            &self,
-            path: &Path,
-            _: Access,
-        ) -> io::Result<Arc<dyn crate::runtime::disk::DiskFile>> {
-            Err(io::Error::other("not used"))
-        }
-        fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-            Ok(Vec::new())
-        }
-        fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
-            Ok(())
-        }
-        fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-            Ok(())
-        }
-        fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-            Ok(())
-        }
-        fn remove_file(&self, path: &Path) -> io::Result<()> {
-            Ok(())
-        }
-        fn remove_dir_all(&self, dir: &Path) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
     /// Where the build lives, because /tmp may be a tmpfs, which has no direct I/O.
     fn scratch(name: &str) -> PathBuf {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-back").join(name);
@@ -309,7 +278,7 @@ mod tests {
         std::fs::write(&path, vec![1; 64 * BLOCK_BYTES]).unwrap();
         std::fs::File::open(&path).unwrap().sync_all().unwrap();
         let (done, results) = mailbox(256, Bell::new().unwrap());
-        let back = Back::start("back-test", None, &dir, Arc::new(NoDisk), done).unwrap();
+        let back = Back::start("back-test", None, &dir, Arc::new(Files), done).unwrap();
         for block in 0..64 {
             let at = block * BLOCK_BYTES as u64;
             let spec = ReadSpec { path: path.clone(), at, len: BLOCK_BYTES };
@@ -325,7 +294,7 @@ mod tests {
     fn jobs_come_back_though_the_executor_sleeps_over_them() {
         let (done, results) = mailbox(256, Bell::new().unwrap());
         let back =
-            Back::start("back-nudge", None, &scratch("nudge"), Arc::new(NoDisk), done).unwrap();
+            Back::start("back-nudge", None, &scratch("nudge"), Arc::new(Files), done).unwrap();
         for round in 0..200 {
             assert!(back.run(Job::Sum(round)).is_ok());
             let mut waited = 0;
