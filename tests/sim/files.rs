@@ -1,0 +1,1 @@
+//! On a real file system: the files are Kafka's.
