@@ -308,19 +308,6 @@ impl Log {
             self.disk.made = true;
             self.disk.created_in = None;
         }
-        if std::env::var("TRACE").is_ok() {
-            eprintln!(
-                "dbg write {} {:?} seg {} from {} upto {} sync {:?} seal {} {:?}",
-                self.topic,
-                self.tp.partition,
-                work.segment,
-                work.from,
-                work.upto,
-                work.sync,
-                work.seal.is_some(),
-                self.progress
-            );
-        }
         self.progress.on_written(work.from, work.upto, work.boundary);
         if let Some((upto, boundary)) = work.sync {
             self.progress.on_synced(upto, boundary);

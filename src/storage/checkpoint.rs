@@ -49,9 +49,6 @@ impl Store {
             return;
         }
         let Some(upto) = self.ring.close() else { return };
-        if std::env::var("TRACE").is_ok() {
-            eprintln!("dbg checkpoint upto {upto}");
-        }
         self.checkpoint_wanted = false;
         let mut ids: Vec<_> =
             self.ring.live().filter(|l| l.number <= upto).flat_map(|l| l.logs.clone()).collect();
@@ -137,9 +134,6 @@ impl Store {
     }
 
     pub(super) fn on_checkpoint(&mut self, upto: u64, now: Moment) {
-        if std::env::var("TRACE").is_ok() {
-            eprintln!("dbg freed {upto}");
-        }
         self.ring.free_upto(upto);
         self.checkpoint = None;
         self.removals.retain(|r| !(r.done && r.chunk.is_some_and(|c| c <= upto)));

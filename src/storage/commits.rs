@@ -231,17 +231,6 @@ impl Store {
                 log.progress.on_synced(d.upto, d.boundary);
             }
         }
-        if std::env::var("TRACE").is_ok() {
-            eprintln!(
-                "dbg commit {} {:?} chunk {chunk} end {} from {:?} directs {:?} {:?}",
-                log.topic,
-                log.tp.partition,
-                commit.end,
-                commit.data_from,
-                commit.directs.iter().map(|d| (d.from, d.upto, d.completes)).collect::<Vec<_>>(),
-                log.progress
-            );
-        }
         log.progress.on_commit(commit.end, chunk, commit.data_from);
         log.repeating = false;
         log.pending_bytes -= commit.bytes;

@@ -268,15 +268,6 @@ impl Loader<'_> {
         let follows = self.segments.get(i + 1).is_some_and(|next| next.base == self.end);
         let durable = self.known.facts.durable > Some((base, at)) || self.is_below_point();
         if durable && !follows {
-            eprintln!(
-                "dbg corrupt {} end {} at {at} facts {:?} point {:?} segs {:?} start {}",
-                self.known.topic,
-                self.end,
-                self.known.facts,
-                self.known.recovery_point,
-                self.segments.iter().map(|s| (s.base.0, s.size)).collect::<Vec<_>>(),
-                self.log_start
-            );
             let (file, offset) = (self.path(base, Kind::Log), self.end);
             return Err(StorageError::Corrupt { file, at, offset, fault });
         }
@@ -306,14 +297,6 @@ impl Loader<'_> {
         let durable = self.known.facts.durable;
         if durable > last || self.is_below_point() {
             let (base, at) = last.unwrap_or_default();
-            eprintln!(
-                "dbg ends {} {:?} end {} facts {:?} point {:?}",
-                self.known.topic,
-                self.known.tp,
-                self.end,
-                self.known.facts,
-                self.known.recovery_point
-            );
             let fault = Fault::Ends { durable: durable.map_or(at, |(_, end)| end) };
             let (file, offset) = (self.path(base, Kind::Log), self.end);
             return Err(StorageError::Corrupt { file, at, offset, fault });
@@ -330,19 +313,6 @@ impl Loader<'_> {
 
     /// Writes what recovery changed and makes the log.
     fn finish(mut self, mut log: Log) -> Result<Log, StorageError> {
-        if std::env::var("TRACE").is_ok() {
-            eprintln!(
-                "dbg open {} {:?} end {} facts {:?} point {:?} segs {:?} start {} known start {:?}",
-                self.known.topic,
-                self.known.tp,
-                self.end,
-                self.known.facts,
-                self.known.recovery_point,
-                self.segments.iter().map(|s| (s.base.0, s.size)).collect::<Vec<_>>(),
-                self.log_start,
-                self.known.log_start
-            );
-        }
         self.epochs.truncate_start(self.log_start);
         self.epochs.truncate_end(self.end);
         let point = self.known.recovery_point;

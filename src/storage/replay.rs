@@ -98,16 +98,6 @@ impl<'a> Replay<'a> {
             let counts = facts.starts.iter().filter(|(at, _)| Some(*at) > facts.deleted);
             facts.start = counts.map(|(_, start)| *start).max();
         }
-        if std::env::var("TRACE").is_ok() {
-            eprintln!(
-                "dbg replay gen {} first {} commits {} facts {:?} dirs {:?}",
-                self.generation,
-                self.first_sequence,
-                commits.len(),
-                self.facts,
-                self.dirs
-            );
-        }
         for commit in &commits {
             self.apply(commit)?;
         }

@@ -423,9 +423,6 @@ impl World {
     }
 
     fn note(&mut self, what: &str) {
-        if std::env::var("TRACE").is_ok() {
-            eprintln!("dbg note {what}");
-        }
         for byte in what.bytes() {
             self.trace = (self.trace ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }
@@ -518,25 +515,13 @@ impl World {
                     assert!(self.logs[i].hurt, "{} failed", self.logs[i].topic);
                     break;
                 }
-                match self.read_at(i, (at, end), 30_000, true) {
-                    Some(next) => (at, tries) = (next, 0),
-                    None => {
-                        tries += 1;
-                        let r = self.store.as_mut().unwrap().read(
-                            self.logs[i].id,
-                            Offset(at),
-                            Offset(end),
-                            30_000,
-                            true,
-                        );
-                        assert!(
-                            tries < 200,
-                            "{r:?} {}: stuck reading {at}..{end}",
-                            self.logs[i].topic
-                        );
-                        self.run_job();
-                        self.run_commit();
-                    }
+                if let Some(next) = self.read_at(i, (at, end), 30_000, true) {
+                    (at, tries) = (next, 0);
+                } else {
+                    tries += 1;
+                    assert!(tries < 200, "{}: stuck reading {at}..{end}", self.logs[i].topic);
+                    self.run_job();
+                    self.run_commit();
                 }
             }
         }
