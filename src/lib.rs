@@ -2,7 +2,10 @@
 
 pub mod api;
 pub mod base;
+pub mod client;
 pub mod config;
+pub mod controller;
+pub mod coordinator;
 pub mod image;
 pub mod net;
 pub mod partition;

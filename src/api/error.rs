@@ -1,6 +1,7 @@
 //! Kafka's error codes for what the machines below refuse.
 
 use crate::base::{LeaderEpoch, NodeId};
+use crate::coordinator::{GroupError, Outcomes};
 use crate::partition::append::{RecordRefusal, Refusal};
 use crate::partition::leader::EpochError;
 use crate::partition::producers::ProducerError;
@@ -98,6 +99,44 @@ impl From<&StorageError> for ErrorCode {
             StorageError::Deleted => Self::NOT_LEADER_OR_FOLLOWER,
             _ => Self::KAFKA_STORAGE_ERROR,
         }
+    }
+}
+
+impl From<GroupError> for ErrorCode {
+    fn from(e: GroupError) -> Self {
+        match e {
+            GroupError::LoadInProgress => Self::COORDINATOR_LOAD_IN_PROGRESS,
+            GroupError::NotCoordinator => Self::NOT_COORDINATOR,
+            GroupError::NotAvailable => Self::COORDINATOR_NOT_AVAILABLE,
+            GroupError::InvalidGroupId => Self::INVALID_GROUP_ID,
+            GroupError::NameTooLong { .. } => Self::INVALID_REQUEST,
+            GroupError::InvalidSessionTimeout { .. } => Self::INVALID_SESSION_TIMEOUT,
+            GroupError::MemberIdRequired => Self::MEMBER_ID_REQUIRED,
+            GroupError::UnknownMemberId => Self::UNKNOWN_MEMBER_ID,
+            GroupError::IllegalGeneration { .. } => Self::ILLEGAL_GENERATION,
+            GroupError::RebalanceInProgress => Self::REBALANCE_IN_PROGRESS,
+            GroupError::InconsistentProtocol => Self::INCONSISTENT_GROUP_PROTOCOL,
+            GroupError::GroupMaxSizeReached { .. } => Self::GROUP_MAX_SIZE_REACHED,
+            GroupError::FencedInstanceId => Self::FENCED_INSTANCE_ID,
+            GroupError::GroupIdNotFound => Self::GROUP_ID_NOT_FOUND,
+            GroupError::NonEmptyGroup => Self::NON_EMPTY_GROUP,
+            GroupError::OffsetMetadataTooLarge { .. } => Self::OFFSET_METADATA_TOO_LARGE,
+            GroupError::SubscribedToTopic => Self::GROUP_SUBSCRIBED_TO_TOPIC,
+            GroupError::RecordTooLarge => Self::UNKNOWN_SERVER_ERROR,
+        }
+    }
+}
+
+/// The code of an outcome, as messages have it.
+pub(super) fn group_code(result: Result<(), GroupError>) -> i16 {
+    result.map_or_else(ErrorCode::from, |()| ErrorCode::NONE).0
+}
+
+/// The code for one item of a request: its own, or the one for all.
+pub(super) fn group_code_at(outcomes: &Outcomes, place: usize) -> i16 {
+    match outcomes {
+        Ok(each) => group_code(each.get(place).copied().unwrap_or(Ok(()))),
+        Err(error) => group_code(Err(*error)),
     }
 }
 

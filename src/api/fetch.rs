@@ -268,10 +268,8 @@ impl Fetch {
         let connection = ConnectionId(self.call.slot.connection);
         self.any_wanted(shard, |shard, wanted| {
             let found = locate(shard, wanted).ok();
-            if let Some(partition) = found.and_then(|log| shard.partitions.get_mut(log))
-                && !partition.readers.contains(&connection)
-            {
-                partition.readers.push(connection);
+            if let Some(partition) = found.and_then(|log| shard.partitions.get_mut(log)) {
+                partition.watch(connection);
             }
             false
         });

@@ -110,7 +110,7 @@ impl<'a> Encoder<'a> {
             w.no_tags();
         }
         w.no_tags();
-        Answer { parts: with_size(pieces, w) }
+        Answer { parts: with_size(pieces, w), is_lost: false }
     }
 }
 

@@ -8,12 +8,44 @@
 //! there as it came ([`On::Controller`]), and its answer comes back to the connection by the
 //! [`Slot`](crate::shard::Slot) in its [`Call`].
 
+pub mod alter_configs;
 pub mod api_versions;
+pub mod change;
+pub mod create_partitions;
+pub mod create_topics;
+pub mod delete_groups;
+pub mod delete_records;
+pub mod delete_topics;
+pub mod describe_cluster;
+pub mod describe_configs;
+pub mod describe_groups;
+pub mod describe_log_dirs;
+pub mod describe_producers;
+pub mod describe_topic_partitions;
 pub mod error;
 pub mod fetch;
 mod fetch_answer;
+pub mod find_coordinator;
+pub mod heartbeat;
+pub mod incremental_alter_configs;
+pub mod init_producer_id;
+pub mod join_group;
+pub mod leave_group;
+pub mod list_config_resources;
+pub mod list_groups;
+pub mod list_offsets;
+pub mod metadata;
+pub mod offset_commit;
+pub mod offset_delete;
+pub mod offset_fetch;
+pub mod offset_for_leader_epoch;
 pub mod produce;
+mod resources;
+mod rights;
+pub mod sync_group;
 pub mod table;
+#[cfg(test)]
+mod testing;
 
 use std::net::IpAddr;
 
@@ -52,6 +84,9 @@ pub enum CloseReason {
         /// Version in the request.
         version: i16,
     },
+    /// The response could not be encoded; the log says which.
+    #[error("the response could not be encoded")]
+    Lost,
     /// A produce request with acks=0 failed; closing is the only way to tell.
     #[error("a produce request with acks=0 failed: {0}")]
     SilentFailure(String),

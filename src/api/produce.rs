@@ -181,8 +181,14 @@ impl Request<'_> {
         if header.is_transactional() && !self.transactional {
             return Err(Failure::of(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED));
         }
-        if header.codec_id() == Codec::Zstd as u8 && self.call.version < ZSTD_FROM {
-            return Err(Failure::of(ErrorCode::UNSUPPORTED_COMPRESSION_TYPE));
+        if self.call.version < ZSTD_FROM {
+            match Codec::from_id(header.codec_id()) {
+                Some(Codec::Zstd) => {
+                    return Err(Failure::of(ErrorCode::UNSUPPORTED_COMPRESSION_TYPE));
+                }
+                Some(_) => {}
+                None => return Err(Failure::of(ErrorCode::UNKNOWN_SERVER_ERROR)),
+            }
         }
         if partition.internal && &*self.call.client_id != ADMIN_CLIENT {
             return Err(Failure::of(ErrorCode::INVALID_TOPIC_EXCEPTION));
@@ -287,7 +293,7 @@ impl Parked {
         }
         w.i32(0);
         w.no_tags();
-        Answer { parts: vec![w.finish()] }
+        Answer { parts: vec![w.finish()], is_lost: false }
     }
 }
 

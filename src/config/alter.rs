@@ -12,6 +12,9 @@ use super::{table, topic};
 /// Settings that one resource may have. Brokers take names that nobody knows, so there is an end.
 pub const OVERRIDES_MAX: usize = 1000;
 
+/// Longest name or value that is kept: every version of the protocol must be able to describe it.
+pub const TEXT_BYTES_MAX: usize = i16::MAX as usize;
+
 const IN_SYNC_MINIMUM: &str = "min.insync.replicas";
 
 /// Kind of resource that is changed.
@@ -206,6 +209,10 @@ fn check(
         return Err(ConfigError::TooMany { actual: set.len(), limit: OVERRIDES_MAX });
     }
     for (name, value) in set {
+        let actual = name.len().max(value.len());
+        if actual > TEXT_BYTES_MAX {
+            return Err(ConfigError::TooLong { actual, limit: TEXT_BYTES_MAX });
+        }
         match level.key(name) {
             Some(key) => {
                 key.parse(value)?;
@@ -407,6 +414,19 @@ mod tests {
                 listener.name.x.ssl.keystore.location=/x -> [listener.name.x.ssl.keystore.location=/x]
             "]],
         );
+    }
+
+    #[test]
+    fn what_one_resource_holds_is_bounded() {
+        let server = ServerConfig::load("", &[]).unwrap();
+        let layers = Layers::of_server(&server);
+        let set = |name: String, value: String| (name, Some(value));
+        let long = [set("no.such".into(), "x".repeat(TEXT_BYTES_MAX + 1))];
+        let refused = replace(Level::Node, &Overrides::new(), &long, &layers);
+        assert!(matches!(refused, Err(ConfigError::TooLong { .. })));
+        let many: Vec<_> = (0..=OVERRIDES_MAX).map(|i| set(format!("x{i}"), "1".into())).collect();
+        let refused = replace(Level::Node, &Overrides::new(), &many, &layers);
+        assert!(matches!(refused, Err(ConfigError::TooMany { .. })));
     }
 
     #[test]

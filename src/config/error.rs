@@ -85,6 +85,14 @@ pub enum ConfigError {
     /// One key in two changes of one request.
     #[error("Error due to duplicate config keys")]
     DuplicateKeys,
+    /// A name or a value that older versions of the protocol cannot carry.
+    #[error("a name or value of {actual} B; the limit is {limit} B: make it shorter")]
+    TooLong {
+        /// Its size.
+        actual: usize,
+        /// Size allowed.
+        limit: usize,
+    },
     /// More settings than one resource may have.
     #[error("{actual} settings on one resource; the limit is {limit}: remove some first")]
     TooMany {

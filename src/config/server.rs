@@ -82,6 +82,8 @@ pub struct GroupLimits {
     pub offsets_retention_ms: i64,
     /// Period of the search for expired offsets.
     pub offsets_retention_check_interval_ms: i64,
+    /// How long a change waits to be safe in the log before it is answered as failed.
+    pub offsets_commit_timeout_ms: i64,
     /// Partitions of `__consumer_offsets` when it is created.
     pub offsets_topic_partitions: i32,
     /// Segment size of `__consumer_offsets` when it is created.
@@ -291,6 +293,7 @@ impl GroupLimits {
             offset_metadata_chars_max: size("offset.metadata.max.bytes"),
             offsets_retention_ms: layers.int("offsets.retention.minutes").saturating_mul(60_000),
             offsets_retention_check_interval_ms: layers.int("offsets.retention.check.interval.ms"),
+            offsets_commit_timeout_ms: layers.int("offsets.commit.timeout.ms"),
             offsets_topic_partitions: int32("offsets.topic.num.partitions"),
             offsets_topic_segment_bytes: int32("offsets.topic.segment.bytes"),
         }

@@ -108,6 +108,7 @@ impl Connection {
     /// The reason to close the connection.
     pub fn settle(&mut self, sequence: u64, outcome: Outcome) -> Result<(), CloseReason> {
         match outcome {
+            Outcome::Answer(answer) if answer.is_lost => return Err(CloseReason::Lost),
             Outcome::Answer(answer) => self.answer(sequence, answer),
             Outcome::Silent => self.answer(sequence, Answer::default()),
             Outcome::Parked => {}
@@ -153,7 +154,7 @@ mod tests {
     }
 
     fn answer(text: &'static str) -> Answer {
-        Answer { parts: vec![Bytes::from(text)] }
+        Answer { parts: vec![Bytes::from(text)], is_lost: false }
     }
 
     fn connection() -> Connection {
@@ -198,7 +199,10 @@ mod tests {
     fn a_client_that_does_not_read_is_not_served() {
         let mut c = connection();
         serves(&mut c, FETCH);
-        c.answer(0, Answer { parts: vec![Bytes::from(vec![0; OUT_BYTES_MAX + 1])] });
+        c.answer(
+            0,
+            Answer { parts: vec![Bytes::from(vec![0; OUT_BYTES_MAX + 1])], is_lost: false },
+        );
         assert_eq!(serves(&mut c, FETCH), None);
         c.out.advance(1);
         assert_eq!(serves(&mut c, FETCH), Some(1));

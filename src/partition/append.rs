@@ -210,13 +210,15 @@ pub fn check<'a>(
     Ok(Checked { header, batch: Body::Rewritten(batch) })
 }
 
-/// A topic with `CreateTime` clears the bit by which a client claims that the broker set the time.
+/// A topic with `CreateTime` clears the bit by which a client claims that the broker set the time,
+/// and takes a largest timestamp below -1 for none.
 fn unopened<'a>(mut header: BatchHeader, bytes: &'a [u8], rules: &Rules) -> Checked<'a> {
-    if rules.append_time || !header.is_append_time() {
+    let untimed = header.max_timestamp < batch::NO_TIMESTAMP;
+    if rules.append_time || !(header.is_append_time() || untimed) {
         return Checked { header, batch: Body::Sent(bytes) };
     }
     let mut anew = bytes.to_vec();
-    batch::clear_append_time(&mut anew);
+    batch::set_create_time(&mut anew, header.max_timestamp.max(batch::NO_TIMESTAMP));
     if let Ok(mended) = BatchHeader::parse(&anew) {
         header = mended;
     }

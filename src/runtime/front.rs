@@ -26,7 +26,6 @@ use crate::runtime::waker::Waker;
 
 const SUBMISSIONS: u32 = 512;
 const COMPLETIONS: u32 = 4096;
-const BACKLOG: i32 = 4096;
 const SEND_PARTS_MAX: usize = 64;
 const DROP_WAITS_MAX: usize = 100;
 const DROP_WAIT: Duration = Duration::from_millis(10);
@@ -60,20 +59,21 @@ struct Connection {
     closed: bool,
 }
 
-/// Binds a listener the way a broker wants it: a second process on the port fails.
+/// Binds a listener the way a broker wants it: a second process on the port fails. `backlog` is how
+/// many connections may wait to be accepted.
 ///
 /// # Errors
 /// What the kernel said, as when the port is taken.
-pub fn listen(address: SocketAddr) -> io::Result<Socket> {
+pub fn listen(address: SocketAddr, backlog: i32) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
+    socket.listen(backlog)?;
     Ok(socket)
 }
 
 impl Front {
-    /// Makes the ring and starts to accept on `listeners`. Call on the thread that will wait on it.
+    /// Makes the ring. Call on the thread that will wait on it.
     ///
     /// # Errors
     /// Without io_uring: the message says how to get it.
@@ -88,11 +88,15 @@ impl Front {
             waker,
             rung: Box::leak(Box::new(0)),
         };
-        for at in 0..front.listeners.len() {
-            front.arm_accept(at);
-        }
         front.arm_wake();
         Ok(front)
+    }
+
+    /// Begins to accept connections.
+    pub fn start_accepting(&mut self) {
+        for at in 0..self.listeners.len() {
+            self.arm_accept(at);
+        }
     }
 
     /// Stops accepting; connections stay.
@@ -357,9 +361,10 @@ mod tests {
 
     impl Bench {
         fn new() -> Self {
-            let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+            let listener = listen("127.0.0.1:0".parse().unwrap(), 128).unwrap();
             let address = listener.local_addr().unwrap().as_socket().unwrap();
-            let front = Front::new(vec![listener], Waker::new().unwrap()).unwrap();
+            let mut front = Front::new(vec![listener], Waker::new().unwrap()).unwrap();
+            front.start_accepting();
             Self { front, events: VecDeque::new(), address }
         }
 
@@ -454,9 +459,9 @@ mod tests {
 
     #[test]
     fn a_second_listener_on_the_port_is_refused() {
-        let first = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let first = listen("127.0.0.1:0".parse().unwrap(), 128).unwrap();
         let taken = first.local_addr().unwrap().as_socket().unwrap();
-        assert_eq!(listen(taken).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(listen(taken, 128).unwrap_err().kind(), io::ErrorKind::AddrInUse);
     }
 
     #[test]

@@ -12,4 +12,5 @@ pub mod files;
 pub mod front;
 pub mod mailbox;
 pub mod network;
+pub mod random;
 pub mod waker;

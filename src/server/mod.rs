@@ -4,5 +4,8 @@
 //! the siblings and the clock. `outside` is the real one; the simulator brings its own, so that what
 //! it tests is the turn as it stands.
 
+pub mod boot;
+pub mod command;
+pub mod data_dir;
 pub mod outside;
 pub mod turn;

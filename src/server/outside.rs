@@ -102,6 +102,10 @@ impl Outside for RealOutside {
         sibling.try_send(post.mail).map_err(|mail| Post { to: post.to, mail })
     }
 
+    fn start_accepting(&mut self) {
+        self.front.start_accepting();
+    }
+
     fn stop_accepting(&mut self) {
         self.front.stop_accepting();
     }

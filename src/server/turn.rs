@@ -49,6 +49,8 @@ pub trait Outside {
     /// # Errors
     /// The mail.
     fn post(&mut self, post: Post) -> Result<(), Post>;
+    /// Accepts connections from now on.
+    fn start_accepting(&mut self);
     /// Accepts no further connection.
     fn stop_accepting(&mut self);
 }
@@ -86,6 +88,9 @@ pub struct Node {
     stalled: Vec<ConnectionId>,
     events: Vec<NetEvent>,
     jobs: Vec<Job>,
+    /// A log that is read back goes on in the next turn.
+    loads: bool,
+    accepting: bool,
     stopping_until: Option<Moment>,
 }
 
@@ -103,6 +108,8 @@ impl Node {
             stalled: Vec::new(),
             events: Vec::new(),
             jobs: Vec::new(),
+            loads: true,
+            accepting: false,
             stopping_until: None,
         }
     }
@@ -125,6 +132,11 @@ impl Node {
         }
         self.events = events;
         self.shard.on_time();
+        self.loads = self.shard.load();
+        if self.shard.ready && !self.accepting && self.stopping_until.is_none() {
+            self.accepting = true;
+            outside.start_accepting();
+        }
         self.close_idle(outside);
         self.serve_all(outside);
         if let Some(commit) = self.shard.store.commit(self.shard.now) {
@@ -143,7 +155,11 @@ impl Node {
     }
 
     fn timeout(&self, outside: &mut impl Outside) -> Option<Duration> {
-        if !self.ready.is_empty() || self.shard.fetches.has_woken() || !self.shard.post.is_empty() {
+        if self.loads
+            || !self.ready.is_empty()
+            || self.shard.fetches.has_woken()
+            || !self.shard.post.is_empty()
+        {
             return Some(Duration::ZERO);
         }
         let stop = self.stopping_until.unwrap_or(Moment::NEVER);
@@ -173,15 +189,25 @@ impl Node {
                 Mail::Request { call, frame } => {
                     let slot = call.slot;
                     let outcome = api::dispatch(&mut self.shard, slot, call.peer, &frame);
-                    if let api::Outcome::Answer(answer) = outcome {
-                        self.shard.send(slot, answer);
+                    match outcome {
+                        api::Outcome::Answer(answer) => self.shard.send(slot, answer),
+                        api::Outcome::Parked | api::Outcome::Silent => {}
+                        api::Outcome::Close(reason) => {
+                            tracing::debug!(%reason, "a forwarded request makes no sense");
+                            let mail = Mail::Close { slot };
+                            self.shard.post.push(Post { to: slot.shard, mail });
+                        }
                     }
                 }
+                Mail::Close { slot } => self.close(ConnectionId(slot.connection), outside),
                 Mail::Answer { slot, answer } => self.shard.outbox.push((slot, answer)),
                 Mail::Image { image, delta, number } => {
                     self.shard.apply_image(image, &delta);
                     let mail = Mail::Applied { by: self.shard.index, number };
                     self.shard.post.push(Post { to: CONTROLLER, mail });
+                }
+                Mail::CreateMissing { names } => {
+                    api::change::create_missing(&mut self.shard, names);
                 }
                 Mail::Applied { by, number } => self.shard.on_applied(by, number),
                 Mail::Stop => self.stop(outside),
@@ -231,6 +257,9 @@ impl Node {
             let mut outbox = std::mem::take(&mut self.shard.outbox);
             for (slot, answer) in outbox.drain(..) {
                 let id = ConnectionId(slot.connection);
+                if answer.is_lost {
+                    self.close(id, outside);
+                }
                 if let Some(connection) = self.connections.get_mut(&id) {
                     connection.answer(slot.sequence, answer);
                     self.dirty.push(id);

@@ -4,6 +4,7 @@
 //! [`Shard::on_store_event`] -> leader -> acks end, parked fetches are woken.
 
 use crate::base::{LeaderEpoch, Moment, Offset};
+use crate::coordinator::AppendFailure;
 use crate::partition::append::{self, Refusal};
 use crate::partition::leader::Effect;
 use crate::partition::producers::{ProducerError, Sequence};
@@ -173,7 +174,7 @@ impl Shard {
 
     /// Everything below `end` is as safe as the topic asks.
     fn on_safe(&mut self, log: LogId, end: Offset) {
-        if self.controller.as_ref().is_some_and(|c| c.log() == log) {
+        if self.publisher.as_ref().is_some_and(|c| c.log() == log) {
             self.on_metadata_durable(end);
             return;
         }
@@ -192,6 +193,7 @@ impl Shard {
                     .is_some_and(|p| p.leader.in_sync() >= p.leader.min_in_sync());
                 let end = if enough { WaitEnd::Safe } else { WaitEnd::TooFewInSync };
                 self.end_waits(log, to, |p| &mut p.committed_acks, end);
+                self.on_group_log(log, to, Ok(()));
                 self.wake_readers(log);
             }
         }
@@ -225,6 +227,7 @@ impl Shard {
     pub(super) fn fail_waits(&mut self, log: LogId) {
         self.end_waits(log, Offset(i64::MAX), |p| &mut p.local_acks, WaitEnd::Failed);
         self.end_waits(log, Offset(i64::MAX), |p| &mut p.committed_acks, WaitEnd::Failed);
+        self.on_group_log(log, Offset(i64::MAX), Err(AppendFailure::Storage));
         self.wake_readers(log);
     }
 

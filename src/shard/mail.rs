@@ -39,6 +39,16 @@ pub enum Mail {
         /// The whole response.
         answer: Answer,
     },
+    /// Create these topics, which a client asked about, if they are still missing.
+    CreateMissing {
+        /// Their names.
+        names: Vec<String>,
+    },
+    /// A request that was served elsewhere makes no sense: close its connection.
+    Close {
+        /// Where its answer would go.
+        slot: Slot,
+    },
     /// The metadata changed.
     Image {
         /// All of it.

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use crate::base::{NodeId, Offset, TopicId, TopicPartition};
 use crate::config::{Compression, Layers, Level, TopicConfig};
-use crate::image::{self, Delta, Image, Record, Topic, is_internal_topic};
+use crate::image::{self, CONSUMER_OFFSETS, Delta, Image, Record, Topic, is_internal_topic};
 use crate::partition::append::Rules;
 use crate::partition::leader::Leader;
 use crate::shard::partition::{LocalTopic, Partition};
@@ -32,9 +32,9 @@ pub const METADATA_ID: TopicId = TopicId([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
 /// Its one partition.
 pub const METADATA_PARTITION: TopicPartition = TopicPartition { topic: METADATA_ID, partition: 0 };
 
-/// What only the controller's shard has.
+/// Where the controller's records go on their way to every shard; only its own shard has one.
 #[derive(Debug)]
-pub struct Controller {
+pub struct Publisher {
     log: LogId,
     latest: Arc<Image>,
     proposed: VecDeque<Proposal>,
@@ -42,7 +42,7 @@ pub struct Controller {
     published: VecDeque<(u64, Option<(Slot, Answer)>)>,
     number: u64,
     applied: Vec<u64>,
-    /// First and last producer id that may be given out without a record.
+    /// Producer ids that a record has reserved and nobody has yet.
     pub producer_ids: std::ops::Range<i64>,
 }
 
@@ -54,8 +54,8 @@ struct Proposal {
     answer: Option<(Slot, Answer)>,
 }
 
-impl Controller {
-    /// The controller over its log, whose records made `image`. `siblings` is the number of shards.
+impl Publisher {
+    /// Over the metadata log, whose records made `image`. `siblings` is the number of shards.
     pub fn new(log: LogId, image: Arc<Image>, siblings: usize) -> Self {
         Self {
             log,
@@ -72,15 +72,32 @@ impl Controller {
     pub fn log(&self) -> LogId {
         self.log
     }
+
+    /// Mails all of the image, as at start.
+    pub(super) fn publish_whole(&mut self, post: &mut Vec<Post>) {
+        self.number += 1;
+        self.published.push_back((self.number, None));
+        self.mail(&self.latest, &whole(&self.latest), post);
+    }
+
+    fn mail(&self, image: &Arc<Image>, delta: &Delta, post: &mut Vec<Post>) {
+        for sibling in (1..self.applied.len()).map(|i| ShardIndex(i as u16)) {
+            let (image, delta) = (Arc::clone(image), delta.clone());
+            post.push(Post {
+                to: sibling,
+                mail: Mail::Image { image, delta, number: self.number },
+            });
+        }
+    }
 }
 
 /// Why a change could not be proposed. Nothing changed.
 #[derive(Debug, thiserror::Error)]
 pub enum ProposeError {
-    /// This shard does not hold the controller.
+    /// This shard does not hold the publisher.
     #[error("the controller is on another shard")]
     NotController,
-    /// The records do not fit the image: a defect of the controller.
+    /// The records do not fit the image: a defect of the publisher.
     #[error(transparent)]
     Image(#[from] image::ImageError),
     /// The metadata log failed.
@@ -94,7 +111,7 @@ pub enum ProposeError {
 impl Shard {
     /// The image that the next decision starts from; on other shards the one that is applied.
     pub fn latest(&self) -> &Arc<Image> {
-        self.controller.as_ref().map_or(&self.image, |c| &c.latest)
+        self.publisher.as_ref().map_or(&self.image, |c| &c.latest)
     }
 
     /// Writes `records`; `answer` leaves when every shard has applied them.
@@ -106,19 +123,19 @@ impl Shard {
         records: &[Record],
         answer: Option<(Slot, Answer)>,
     ) -> Result<(), ProposeError> {
-        let controller = self.controller.as_ref().ok_or(ProposeError::NotController)?;
-        let log = controller.log;
-        let (image, delta) = controller.latest.apply(records)?;
+        let publisher = self.publisher.as_ref().ok_or(ProposeError::NotController)?;
+        let log = publisher.log;
+        let (image, delta) = publisher.latest.apply(records)?;
         let mut builder = BatchBuilder::default();
         for value in image::encode(records) {
             builder.push(self.wall.0, None, Some(&value), &[]);
         }
         let batch = builder.build(Codec::None, ProducerStamp::NONE)?;
         let end = self.append_own(log, &batch)?;
-        if let Some(controller) = &mut self.controller {
+        if let Some(publisher) = &mut self.publisher {
             let image = Arc::new(image);
-            controller.latest = Arc::clone(&image);
-            controller.proposed.push_back(Proposal { end, image, delta, answer });
+            publisher.latest = Arc::clone(&image);
+            publisher.proposed.push_back(Proposal { end, image, delta, answer });
         }
         Ok(())
     }
@@ -126,17 +143,12 @@ impl Shard {
     /// The metadata log is durable up to `end`. M1.
     pub(super) fn on_metadata_durable(&mut self, end: Offset) {
         loop {
-            let Some(controller) = &mut self.controller else { return };
-            let Some(proposal) = controller.proposed.pop_front_if(|p| p.end <= end) else { return };
-            controller.number += 1;
-            let number = controller.number;
-            controller.published.push_back((number, proposal.answer));
-            let siblings = controller.applied.len();
-            for sibling in (1..siblings).map(|i| ShardIndex(i as u16)) {
-                let (image, delta) = (Arc::clone(&proposal.image), proposal.delta.clone());
-                let mail = Mail::Image { image, delta, number };
-                self.post.push(Post { to: sibling, mail });
-            }
+            let Some(publisher) = &mut self.publisher else { return };
+            let Some(proposal) = publisher.proposed.pop_front_if(|p| p.end <= end) else { return };
+            publisher.number += 1;
+            let number = publisher.number;
+            publisher.published.push_back((number, proposal.answer));
+            publisher.mail(&proposal.image, &proposal.delta, &mut self.post);
             self.apply_image(proposal.image, &proposal.delta);
             self.on_applied(self.index, number);
         }
@@ -144,13 +156,13 @@ impl Shard {
 
     /// A shard has applied the image with this number; answers whoever waited for the last one.
     pub fn on_applied(&mut self, by: ShardIndex, number: u64) {
-        let Some(controller) = &mut self.controller else { return };
-        if let Some(applied) = controller.applied.get_mut(usize::from(by.0)) {
+        let Some(publisher) = &mut self.publisher else { return };
+        if let Some(applied) = publisher.applied.get_mut(usize::from(by.0)) {
             *applied = (*applied).max(number);
         }
-        let everywhere = controller.applied.iter().copied().min().unwrap_or(number);
+        let everywhere = publisher.applied.iter().copied().min().unwrap_or(number);
         let mut answers = Vec::new();
-        while let Some((_, answer)) = controller.published.pop_front_if(|p| p.0 <= everywhere) {
+        while let Some((_, answer)) = publisher.published.pop_front_if(|p| p.0 <= everywhere) {
             answers.extend(answer);
         }
         for (slot, answer) in answers {
@@ -161,6 +173,7 @@ impl Shard {
     /// Makes this shard what `image` says: logs of the partitions it leads, rules, settings.
     pub fn apply_image(&mut self, image: Arc<Image>, delta: &Delta) {
         self.image = image;
+        self.ready = true;
         for id in &delta.topics {
             match self.image.topic_by_id(*id).cloned() {
                 Some(topic) => self.apply_topic(&topic),
@@ -180,15 +193,21 @@ impl Shard {
     }
 
     /// All of an image, as at start.
-    pub fn apply_whole_image(&mut self, image: Arc<Image>) {
-        let topics = image.topics().map(|t| t.id).collect();
-        self.apply_image(image, &Delta { topics, ..Delta::default() });
+    pub(super) fn apply_whole_image(&mut self, image: Arc<Image>) {
+        let delta = whole(&image);
+        self.apply_image(image, &delta);
     }
 
     fn remove_topic(&mut self, id: TopicId) {
+        if let Ok(topic) = self.partitions.topic_by_id(id).cloned() {
+            self.ask_groups(|groups, at, out| groups.on_topics_deleted(&[&topic.name], at, out));
+        }
         for log in self.partitions.remove_topic(id) {
             self.fail_waits(log);
-            self.partitions.remove(log);
+            let gone = self.partitions.remove(log);
+            if let Some(gone) = gone.filter(|p| &*p.topic == CONSUMER_OFFSETS) {
+                self.ask_groups(|groups, _, out| groups.unload(gone.id.partition, out));
+            }
             self.store.delete(log);
         }
     }
@@ -216,6 +235,12 @@ impl Shard {
             let min = usize::try_from(settings.min_insync_replicas).unwrap_or(1);
             let leader = Leader::new(state.leader_epoch, end, end, min, followers, self.now);
             self.partitions.put(Partition::new(id, Arc::clone(&topic.name), log, leader));
+            if &*topic.name == CONSUMER_OFFSETS {
+                self.load_groups(log, index as i32);
+            }
+        }
+        if &*topic.name == CONSUMER_OFFSETS {
+            self.groups.set_partitions(topic.partitions.len() as i32);
         }
         let name = Arc::clone(&topic.name);
         self.partitions.put_topic(LocalTopic { name, id: topic.id, partitions: logs });
@@ -241,6 +266,11 @@ impl Shard {
             self.effects.clear();
         }
     }
+}
+
+/// Everything in it is new.
+fn whole(image: &Image) -> Delta {
+    Delta { topics: image.topics().map(|t| t.id).collect(), nodes: true, ..Delta::default() }
 }
 
 fn log_config(topic: &TopicConfig) -> LogConfig {

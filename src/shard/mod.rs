@@ -6,6 +6,8 @@
 
 pub mod append;
 pub mod call;
+pub mod groups;
+mod load;
 pub mod mail;
 pub mod metadata;
 pub mod park;
@@ -18,16 +20,20 @@ use bytes::Bytes;
 
 use crate::base::{Moment, NodeId, WallMs};
 use crate::config::ServerConfig;
-use crate::image::Image;
+use crate::coordinator::Groups;
+use crate::image::{Image, Node};
 use crate::partition::leader::Effect;
 use crate::purgatory::acks::Acks;
 use crate::runtime::network::ConnectionId;
-use crate::storage::Store;
+use crate::storage::{LogConfig, Store};
 use crate::wire::frame::Answer;
 
 pub use call::{Call, Slot};
+use groups::GroupAppends;
+pub use groups::GroupCall;
+use load::Loading;
 pub use mail::{Mail, Post, ShardIndex};
-use metadata::Controller;
+use metadata::{METADATA_PARTITION, METADATA_TOPIC, Publisher};
 use park::{Fetches, ParkedAck};
 use partition::Partitions;
 use sessions::Sessions;
@@ -49,8 +55,15 @@ pub struct Shard {
     pub config: Arc<ServerConfig>,
     /// The metadata that this node goes by.
     pub image: Arc<Image>,
-    /// On the controller's shard, the controller.
-    pub controller: Option<Controller>,
+    /// On the controller's shard, the way of its records.
+    pub publisher: Option<Publisher>,
+    /// What the metadata begins with, until it has begun.
+    start: Start,
+    loading: Vec<Loading>,
+    /// An image is applied: clients may come.
+    pub ready: bool,
+    /// Directory of the logs, for whoever asks.
+    pub dir: Arc<str>,
     /// The logs.
     pub store: Store,
     /// The partitions that this node leads, and the way to them.
@@ -59,38 +72,73 @@ pub struct Shard {
     pub sessions: Sessions,
     /// Fetches that found too little.
     pub fetches: Fetches,
+    /// The groups whose records this node leads.
+    pub groups: Groups<GroupCall>,
+    group_appends: GroupAppends,
     acks: Acks<Box<dyn ParkedAck>>,
     effects: Vec<Effect>,
     /// The journal failed: nothing can be promised any more, and the process must stop.
     pub failed: bool,
+    /// State of the random numbers that topic ids are made of.
+    pub random: u64,
     /// Answers to requests that were parked, for connections of this shard.
     pub outbox: Vec<(Slot, Answer)>,
     /// Mail for sibling shards.
     pub post: Vec<Post>,
 }
 
+/// What the controller's shard has to know when the server starts.
+#[derive(Debug, Default)]
+pub struct Start {
+    /// The cluster's id, should it be new.
+    pub cluster_id: Arc<str>,
+    /// All nodes of this server, with their addresses.
+    pub nodes: Vec<Node>,
+    /// Number of shards.
+    pub shards: usize,
+}
+
 impl Shard {
     /// A node over its store, without metadata yet.
     pub fn new(index: ShardIndex, config: Arc<ServerConfig>, store: Store, random: u64) -> Self {
         let sessions = Sessions::new(config.fetch_sessions_max, random);
+        let groups = Groups::new(config.group.clone(), random);
         Self {
             index,
             node: config.node_id,
             config,
             image: Arc::default(),
-            controller: None,
+            dir: Arc::default(),
+            publisher: None,
+            start: Start::default(),
+            loading: Vec::new(),
+            ready: false,
             now: Moment(0),
             wall: WallMs(0),
             store,
             partitions: Partitions::default(),
             sessions,
             fetches: Fetches::default(),
+            groups,
+            group_appends: GroupAppends::default(),
             acks: Acks::default(),
             effects: Vec::new(),
             failed: false,
+            random,
             outbox: Vec::new(),
             post: Vec::new(),
         }
+    }
+
+    /// Begins to hold the controller: reads the metadata log, then publishes what it says. All
+    /// shards are ready once they have applied that.
+    pub fn start_controller(&mut self, start: Start) {
+        self.start = start;
+        let log = self.store.find(METADATA_PARTITION).unwrap_or_else(|| {
+            let kept_for_ever = LogConfig { delete: false, ..LogConfig::default() };
+            self.store.create(METADATA_PARTITION, METADATA_TOPIC, kept_for_ever, self.now)
+        });
+        self.load_metadata(log);
     }
 
     /// Whether requests that change metadata run here.
@@ -113,6 +161,9 @@ impl Shard {
                 self.send(slot, answer);
             }
         }
+        if self.groups.next_deadline() <= self.now {
+            self.ask_groups(Groups::on_time);
+        }
         if self.store.next_deadline() <= self.now {
             self.store.on_time(self.now, self.wall);
         }
@@ -120,8 +171,8 @@ impl Shard {
 
     /// When [`Self::on_time`] or [`Self::answer_fetches`] has something to do.
     pub fn next_deadline(&self) -> Moment {
-        let acks = self.acks.next_deadline();
-        acks.min(self.fetches.next_deadline()).min(self.store.next_deadline())
+        let requests = self.acks.next_deadline().min(self.fetches.next_deadline());
+        requests.min(self.groups.next_deadline()).min(self.store.next_deadline())
     }
 
     /// Sends a request, as it came, to the controller's shard; the answer comes to the call's slot.

@@ -56,6 +56,15 @@ impl Partition {
     }
 }
 
+impl Partition {
+    /// Wakes the parked fetch of this connection when there is more to read.
+    pub fn watch(&mut self, connection: ConnectionId) {
+        if !self.readers.contains(&connection) {
+            self.readers.push(connection);
+        }
+    }
+}
+
 /// One thing that a parked request waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wait {

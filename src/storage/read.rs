@@ -30,14 +30,14 @@ pub enum Read {
     Pending,
 }
 
-/// Whole batches as they lie, in order.
+/// Batches as they lie, in order; the last one may be cut at the bound that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batches {
-    /// The bytes, in pieces of whole batches.
+    /// The bytes, in pieces.
     pub parts: Vec<Bytes>,
     /// Bytes in all.
     pub bytes: usize,
-    /// Offset at which to go on.
+    /// Offset at which to go on: after the last whole batch.
     pub next: Offset,
 }
 
@@ -63,8 +63,8 @@ struct Bounds {
 }
 
 impl Store {
-    /// Reads whole batches from the one that holds `from`, none of them with records at or past
-    /// `upto`, up to `max_bytes`; a first batch above that comes whole when `at_least_one`.
+    /// Reads from the batch that holds `from`, nothing of batches with records at or past `upto`, up
+    /// to `max_bytes`; a first batch above that comes whole when `at_least_one`, else not at all.
     ///
     /// # Errors
     /// [`StorageError::OffsetOutOfRange`], [`StorageError::Fenced`], [`StorageError::Deleted`].
@@ -271,18 +271,15 @@ impl Log {
             let room = (bounds.max_bytes - batches.bytes.min(bounds.max_bytes)) as u64;
             let mut cut = end;
             if end - at > room {
-                cut = self.batch_end_in_chunk(k, at, at + room);
-                if cut == at && batches.bytes == 0 && bounds.at_least_one {
-                    let first = BatchHeader::parse(chunk.bytes_from(at));
-                    cut = first.map_or(end, |h| at + h.size_bytes as u64);
-                }
+                cut = at + bounds.cut(batches.bytes, chunk.bytes_from(at), room);
             }
             if cut > at {
                 batches.push(chunk.view(at, cut));
             }
             if cut < chunk.end() {
                 if cut > at || batches.bytes > 0 {
-                    let next = BatchHeader::parse(chunk.bytes_from(cut));
+                    let whole = self.batch_end_in_chunk(k, at, cut);
+                    let next = BatchHeader::parse(chunk.bytes_from(whole));
                     batches.next = next.map_or(chunk_next, |h| h.base_offset);
                 }
                 return batches;
@@ -292,6 +289,22 @@ impl Log {
                 return batches;
             };
             (k, at) = (k + 1, following.own);
+        }
+    }
+}
+
+impl Bounds {
+    /// How much of `bytes`, which begin at a batch and of which `room` fit, is taken when `taken`
+    /// bytes came before: as Kafka does, the last batch may be cut, but never the first.
+    fn cut(&self, taken: usize, bytes: &[u8], room: u64) -> u64 {
+        if taken > 0 {
+            return room;
+        }
+        let first = BatchHeader::parse(bytes).map_or(0, |h| h.size_bytes as u64);
+        match room < first {
+            false => room,
+            true if self.at_least_one => first,
+            true => 0,
         }
     }
 }
@@ -306,9 +319,16 @@ fn take(bytes: &Bytes, first: Offset, from: Offset, bounds: Bounds) -> Batches {
             next = header.next_offset();
             continue;
         }
-        let size = end + batch.len() - begin;
-        let fits = size <= bounds.max_bytes || (end == begin && bounds.at_least_one);
-        if !fits || header.last_offset() >= bounds.upto {
+        let left = bounds.max_bytes.saturating_sub(end - begin);
+        if header.last_offset() >= bounds.upto || left == 0 && end > begin {
+            break;
+        }
+        if batch.len() > left {
+            let cut = bounds.cut(end - begin, batch, left as u64) as usize;
+            end += cut;
+            if cut == batch.len() {
+                next = header.next_offset();
+            }
             break;
         }
         end += batch.len();

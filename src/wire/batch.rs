@@ -213,10 +213,12 @@ pub fn set_append_time(batch: &mut [u8], now_ms: i64) {
     set_crc(batch);
 }
 
-/// Takes back the claim that the broker set the time, and sets the CRC anew.
-pub fn clear_append_time(batch: &mut [u8]) {
+/// Says that the timestamps are the client's (`CreateTime`), the largest one being
+/// `max_timestamp`, and sets the CRC anew.
+pub fn set_create_time(batch: &mut [u8], max_timestamp: i64) {
     let attributes = i16_at(batch, 21) & !TIMESTAMP_TYPE_BIT;
     batch[21..23].copy_from_slice(&attributes.to_be_bytes());
+    batch[35..43].copy_from_slice(&max_timestamp.to_be_bytes());
     set_crc(batch);
 }
 

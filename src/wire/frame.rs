@@ -267,6 +267,9 @@ pub fn decode<M: KafkaDecode>(body: Bytes, version: i16) -> Result<M, FrameError
 pub struct Answer {
     /// Bytes in the order of the wire.
     pub parts: Vec<Bytes>,
+    /// The response could not be encoded, which is a defect of its handler: the connection must be
+    /// closed, since the client would wait for ever.
+    pub is_lost: bool,
 }
 
 impl Answer {
@@ -299,14 +302,13 @@ impl Answer {
         if tags {
             out.extend_from_slice(&[0]);
         }
-        #[allow(
-            clippy::expect_used,
-            reason = "a handler that fills a field its version lacks is a bug"
-        )]
-        message.encode_into(&mut out, version).expect("a response fits its version");
+        if let Err(error) = message.encode_into(&mut out, version) {
+            tracing::error!(message = M::NAME, %version, %error, "a response does not fit");
+            return Self { parts: Vec::new(), is_lost: true };
+        }
         let size = u32::try_from(out.len() - SIZE_BYTES).unwrap_or(u32::MAX);
         out[..SIZE_BYTES].copy_from_slice(&size.to_be_bytes());
-        Self { parts: vec![out.freeze()] }
+        Self { parts: vec![out.freeze()], is_lost: false }
     }
 }
 

@@ -16,7 +16,7 @@ keys! {
     "offsets.topic.segment.bytes"                Int   "104857600"                min(1),                  ReadOnly Acts   "Segment size of the topic that holds committed offsets.";
     "offsets.topic.replication.factor"           Short "3"                        min(1),                  ReadOnly Inert  "Replicas of the topic that holds committed offsets.";
     "offsets.topic.compression.codec"            Int   "0"                        Any,                     ReadOnly Inert  "Codec of the topic that holds committed offsets.";
-    "offsets.commit.timeout.ms"                  Int   "5000"                     min(1),                  ReadOnly Inert  "How long an offset commit waits for replicas.";
+    "offsets.commit.timeout.ms"                  Int   "5000"                     min(1),                  ReadOnly Acts   "How long a change of a group waits to be safe in the log before it is answered as failed.";
     "offsets.load.buffer.size"                   Int   "5242880"                  min(1),                  ReadOnly Inert  "Bytes read at a time when groups are loaded.";
     "group.coordinator.append.linger.ms"         Int   "-1"                       min(-1),                 ReadOnly Inert  "How long group state waits for more to be written with it.";
     "group.coordinator.background.threads"       Int   "2"                        min(1),                  ReadOnly Inert  "Threads for assignments computed beside the coordinator.";

@@ -1,0 +1,117 @@
+//! CreateTopics (key 19): each topic by itself; the answer describes what was made.
+
+use kafka_wire::create_topics_request::CreatableTopic;
+use kafka_wire::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
+
+use crate::api::Outcome;
+use crate::api::change::{Refused, Result, decide, error_of, settle};
+use crate::base::NodeId;
+use crate::config::{Layers, describe};
+use crate::controller::{CreatedTopic, NewTopic};
+use crate::msg;
+use crate::shard::{Call, Shard};
+use crate::wire::messages::{self as kafka_wire, CreateTopicsRequest, CreateTopicsResponse};
+
+/// First version that tells what was made.
+const DESCRIBED_FROM: i16 = 5;
+
+/// Serves the request.
+pub fn handle(shard: &mut Shard, call: &Call, request: CreateTopicsRequest) -> Outcome {
+    let topics = request.topics.into_iter().map(new_topic).collect();
+    let validate_only = request.validate_only;
+    let (records, results) = decide(shard, |c| c.create_topics(topics, validate_only));
+    let (image, config, node) = (shard.latest().clone(), shard.config.clone(), shard.node);
+    let results = results.into_iter().map(|(name, r)| (name, r.map_err(Refused::from))).collect();
+    let described = call.version >= DESCRIBED_FROM;
+    settle(shard, call, &records, results, |results| {
+        let layers = image.layers(node, &config);
+        let row = |(name, result): &(String, Result<CreatedTopic>)| {
+            row(name, result, described.then_some(&layers))
+        };
+        msg!(CreateTopicsResponse { topics: results.iter().map(row).collect() })
+    })
+}
+
+fn new_topic(topic: CreatableTopic) -> NewTopic {
+    let nodes = |ids: Vec<i32>| ids.into_iter().map(NodeId).collect();
+    NewTopic {
+        name: topic.name.to_string(),
+        partitions: topic.num_partitions,
+        replication_factor: topic.replication_factor,
+        assignments: topic
+            .assignments
+            .into_iter()
+            .map(|a| (a.partition_index, nodes(a.broker_ids)))
+            .collect(),
+        configs: topic
+            .configs
+            .into_iter()
+            .map(|c| (c.name.to_string(), c.value.map(|v| v.to_string())))
+            .collect(),
+    }
+}
+
+fn row(
+    name: &str,
+    result: &Result<CreatedTopic>,
+    layers: Option<&Layers<'_>>,
+) -> CreatableTopicResult {
+    let (error_code, error_message) = error_of(result);
+    let name = name.into();
+    let mut row = msg!(CreatableTopicResult { name, error_code, error_message });
+    row.configs = Some(Vec::new());
+    let Ok(created) = result else { return row };
+    row.topic_id = created.id.into();
+    row.num_partitions = created.partitions;
+    row.replication_factor = created.replication_factor;
+    let entries = layers.map(|layers| describe::topic(&created.configs, layers));
+    row.configs = Some(entries.into_iter().flatten().map(config).collect());
+    row
+}
+
+fn config(entry: describe::Entry) -> CreatableTopicConfigs {
+    msg!(CreatableTopicConfigs {
+        name: entry.name.into(),
+        value: entry.value.map(Into::into),
+        read_only: entry.read_only,
+        config_source: entry.source as i8,
+        is_sensitive: entry.sensitive,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::testing::World;
+    use crate::wire::ErrorCode;
+
+    fn request(name: &str) -> CreateTopicsRequest {
+        let topic =
+            msg!(CreatableTopic { name: name.into(), num_partitions: 2, replication_factor: 1 });
+        msg!(CreateTopicsRequest { topics: vec![topic] })
+    }
+
+    #[test]
+    fn a_topic_is_on_every_node_when_the_answer_comes_whichever_was_asked() {
+        let mut world = World::new(3, "");
+        let response: CreateTopicsResponse = world.ask(2, 7, &request("a"));
+        let created = &response.topics[0];
+        assert_eq!((created.error_code, created.num_partitions), (0, 2));
+        assert_eq!(created.configs.as_ref().unwrap().len(), 33);
+        for shard in &world.shards {
+            let topic = shard.image.topic("a").unwrap();
+            assert_eq!(topic.id, created.topic_id.into());
+            assert!(shard.partitions.topic("a").is_ok());
+        }
+    }
+
+    #[test]
+    fn a_name_as_long_as_it_can_be_is_refused_in_every_version() {
+        let mut world = World::new(1, "");
+        for version in 2..=7 {
+            let response: CreateTopicsResponse =
+                world.ask(0, version, &request(&"x".repeat(32_767)));
+            assert_eq!(response.topics[0].error_code, ErrorCode::INVALID_TOPIC_EXCEPTION.0);
+        }
+    }
+}

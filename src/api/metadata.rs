@@ -1,0 +1,191 @@
+//! Metadata (key 3): nodes, topics and who leads them. A topic that is missing may be created.
+//!
+//! As in Kafka, the answer to the request that creates a topic still says that it is unknown; the
+//! client asks again and finds it.
+
+use std::collections::BTreeSet;
+
+use kafka_wire::metadata_request::MetadataRequestTopic;
+use kafka_wire::metadata_response::{
+    MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+};
+
+use crate::api::change::auto_create;
+use crate::api::{Outcome, rights};
+use crate::base::{NodeId, TopicId};
+use crate::controller::check_topic_name;
+use crate::image::{Image, Node, Partition, Topic, is_internal_topic};
+use crate::msg;
+use crate::shard::{Call, Shard};
+use crate::wire::messages::{self as kafka_wire, MetadataRequest, MetadataResponse};
+use crate::wire::{ErrorCode, StrBytes};
+
+/// First version in which an empty list means none.
+const EMPTY_IS_NONE_FROM: i16 = 1;
+/// First version that says whether a missing topic may be created.
+const AUTO_CREATE_FLAG_FROM: i16 = 4;
+/// Versions that have topic ids in the request, and take none.
+const ID_FIELD_WITHOUT_USE: std::ops::RangeInclusive<i16> = 10..=11;
+
+/// Serves the request.
+pub fn handle(shard: &mut Shard, call: &Call, request: MetadataRequest) -> Outcome {
+    let asked = request.topics.filter(|t| call.version >= EMPTY_IS_NONE_FROM || !t.is_empty());
+    let by_id =
+        |t: &MetadataRequestTopic| t.name.is_none() || TopicId::from(t.topic_id) != TopicId::ZERO;
+    if let Some(topics) = &asked {
+        let ids = ID_FIELD_WITHOUT_USE.contains(&call.version) && topics.iter().any(by_id);
+        let neither = |t: &MetadataRequestTopic| {
+            t.name.is_none() && TopicId::from(t.topic_id) == TopicId::ZERO
+        };
+        if ids || topics.iter().any(neither) {
+            return Outcome::answer(call, &refuse_all(topics));
+        }
+    }
+    let image = shard.image.clone();
+    let mut missing = Vec::new();
+    let mut topics: Vec<_> = match asked {
+        None => image.topics().map(|t| describe(t)).collect(),
+        Some(asked) => find(&image, asked, &mut missing),
+    };
+    if request.include_topic_authorized_operations {
+        let known = topics.iter_mut().filter(|t| t.error_code == ErrorCode::NONE.0);
+        known.for_each(|t| t.topic_authorized_operations = rights::TOPIC);
+    }
+    let asks = call.version < AUTO_CREATE_FLAG_FROM || request.allow_auto_topic_creation;
+    if shard.config.auto_create_topics && asks {
+        auto_create(shard, missing);
+    }
+    let mut response = msg!(MetadataResponse {
+        brokers: image.nodes().map(broker).collect(),
+        cluster_id: Some(image.cluster_id().into()),
+        controller_id: image.nodes().next().map_or(-1, |n| n.id.0),
+        topics,
+    });
+    if request.include_cluster_authorized_operations {
+        response.cluster_authorized_operations = rights::CLUSTER;
+    }
+    Outcome::answer(call, &response)
+}
+
+/// The topics that were asked for, each once; names that could be created go to `missing`.
+fn find(
+    image: &Image,
+    asked: Vec<MetadataRequestTopic>,
+    missing: &mut Vec<String>,
+) -> Vec<MetadataResponseTopic> {
+    let (mut ids, mut names) = (BTreeSet::new(), BTreeSet::new());
+    for topic in asked {
+        match (TopicId::from(topic.topic_id), topic.name) {
+            (TopicId::ZERO, name) => names.extend(name.map(|n| n.to_string())),
+            (id, _) => {
+                ids.insert(id);
+            }
+        }
+    }
+    let by_id = ids.into_iter().map(|id| match image.topic_by_id(id) {
+        Some(topic) => describe(topic),
+        None => failed(ErrorCode::UNKNOWN_TOPIC_ID, None, id),
+    });
+    let by_name = names.into_iter().map(|name| {
+        if let Some(topic) = image.topic(&name) {
+            return describe(topic);
+        }
+        let code = if check_topic_name(&name).is_ok() {
+            missing.push(name.clone());
+            ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
+        } else {
+            ErrorCode::INVALID_TOPIC_EXCEPTION
+        };
+        failed(code, Some(name.into()), TopicId::ZERO)
+    });
+    by_id.chain(by_name).collect()
+}
+
+fn describe(topic: &Topic) -> MetadataResponseTopic {
+    let partitions = (0..).zip(&topic.partitions).map(|(index, p)| partition(index, p));
+    msg!(MetadataResponseTopic {
+        name: Some((&*topic.name).into()),
+        topic_id: topic.id.into(),
+        is_internal: is_internal_topic(&topic.name),
+        partitions: partitions.collect(),
+    })
+}
+
+fn partition(partition_index: i32, state: &Partition) -> MetadataResponsePartition {
+    msg!(MetadataResponsePartition {
+        error_code: leader_error(state).0,
+        partition_index,
+        leader_id: state.leader.0,
+        leader_epoch: state.leader_epoch.0,
+        replica_nodes: node_ids(&state.replicas),
+        isr_nodes: node_ids(&state.isr),
+    })
+}
+
+/// Whether a partition has a leader, as Metadata and its kin tell it.
+pub(super) fn leader_error(state: &Partition) -> ErrorCode {
+    if state.leader.0 < 0 { ErrorCode::LEADER_NOT_AVAILABLE } else { ErrorCode::NONE }
+}
+
+pub(super) fn node_ids(nodes: &[NodeId]) -> Vec<i32> {
+    nodes.iter().map(|n| n.0).collect()
+}
+
+fn failed(code: ErrorCode, name: Option<StrBytes>, id: TopicId) -> MetadataResponseTopic {
+    msg!(MetadataResponseTopic { error_code: code.0, name, topic_id: id.into() })
+}
+
+fn refuse_all(topics: &[MetadataRequestTopic]) -> MetadataResponse {
+    let row = |t: &MetadataRequestTopic| {
+        failed(
+            ErrorCode::INVALID_REQUEST,
+            Some(t.name.clone().unwrap_or_default()),
+            t.topic_id.into(),
+        )
+    };
+    msg!(MetadataResponse { topics: topics.iter().map(row).collect() })
+}
+
+fn broker(node: &Node) -> MetadataResponseBroker {
+    msg!(MetadataResponseBroker {
+        node_id: node.id.0,
+        host: (&*node.host).into(),
+        port: i32::from(node.port),
+        rack: node.rack.as_deref().map(Into::into),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::testing::World;
+
+    fn ask(world: &mut World, at: u16, name: &str, create: bool) -> (i16, usize) {
+        let topic = msg!(MetadataRequestTopic { name: Some(name.into()) });
+        let request =
+            msg!(MetadataRequest { topics: Some(vec![topic]), allow_auto_topic_creation: create });
+        let response: MetadataResponse = world.ask(at, 9, &request);
+        assert_eq!(response.brokers.len(), 2);
+        (response.topics[0].error_code, response.topics[0].partitions.len())
+    }
+
+    #[test]
+    fn a_missing_topic_is_unknown_at_first_and_there_when_the_client_asks_again() {
+        let mut world = World::new(2, "num.partitions=3");
+        let unknown = (ErrorCode::UNKNOWN_TOPIC_OR_PARTITION.0, 0);
+        assert_eq!(ask(&mut world, 1, "a", false), unknown);
+        assert_eq!(ask(&mut world, 1, "a", false), unknown);
+        assert_eq!(ask(&mut world, 1, "a", true), unknown);
+        assert_eq!(ask(&mut world, 1, "a", true), (0, 3));
+        assert_eq!(ask(&mut world, 0, "a", true), (0, 3));
+        let invalid = (ErrorCode::INVALID_TOPIC_EXCEPTION.0, 0);
+        assert_eq!(ask(&mut world, 0, "a b", true), invalid);
+    }
+
+    #[test]
+    fn nothing_is_created_when_the_server_does_not_want_it() {
+        let mut world = World::new(2, "auto.create.topics.enable=false");
+        ask(&mut world, 0, "a", true);
+        assert_eq!(world.shards[0].image.topics().len(), 0);
+    }
+}

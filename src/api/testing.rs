@@ -1,0 +1,289 @@
+//! A few nodes without sockets, for tests of handlers: requests in, answers out, commits at once.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use bytes::{Bytes, BytesMut};
+
+use crate::api::{self, Outcome, change, table};
+use crate::base::{Moment, NodeId, WallMs};
+use crate::config::ServerConfig;
+use crate::image::Node;
+use crate::runtime::disk::CommitJob;
+use crate::runtime::files::Files;
+use crate::shard::{CONTROLLER, Mail, Post, Shard, ShardIndex, Slot, Start};
+use crate::storage::{Store, StoreConfig};
+use crate::wire::ApiVersion;
+use crate::wire::frame::{Answer, SIZE_BYTES};
+use crate::wire::messages::{KafkaMessage, KafkaRequest};
+
+/// The nodes of one process.
+pub(super) struct World {
+    pub(super) shards: Vec<Shard>,
+    sequence: u64,
+}
+
+impl World {
+    /// `count` nodes of a new cluster, started with this properties file.
+    pub(super) fn new(count: u16, file: &str) -> Self {
+        let config = ServerConfig::load(file, &[]).unwrap();
+        let shard = |i| {
+            let config = Arc::new(config.for_node(i));
+            Shard::new(ShardIndex(i), config, store(), u64::from(i))
+        };
+        let mut world = Self { shards: (0..count).map(shard).collect(), sequence: 0 };
+        let nodes = (0..count).map(|i| Node {
+            id: NodeId(i.into()),
+            host: "127.0.0.1".into(),
+            port: 9092 + i,
+            rack: None,
+        });
+        let (nodes, shards) = (nodes.collect(), usize::from(count));
+        world.shards[0].start_controller(Start { cluster_id: "c".into(), nodes, shards });
+        world.shards[0].load();
+        world.run();
+        world
+    }
+
+    /// Asks the node `at`, and returns what it answers once everything is settled.
+    pub(super) fn ask<Q: KafkaRequest, A: KafkaMessage>(
+        &mut self,
+        at: u16,
+        version: i16,
+        request: &Q,
+    ) -> A {
+        let mut body = BytesMut::new();
+        request.encode_into(&mut body, ApiVersion::new(version)).unwrap();
+        let key = Q::API_KEY.value();
+        let answer = self.ask_bytes(at, key, version, &body).expect("an answer");
+        let flexible = table::is_flexible(key, version);
+        crate::wire::frame::decode(answer.slice(4 + usize::from(flexible)..), version).unwrap()
+    }
+
+    /// Asks with any bytes as body; the response without its size, or nothing when the connection
+    /// would be closed.
+    pub(super) fn ask_bytes(
+        &mut self,
+        at: u16,
+        key: i16,
+        version: i16,
+        body: &[u8],
+    ) -> Option<Bytes> {
+        let mut frame = Vec::new();
+        frame.extend_from_slice(&key.to_be_bytes());
+        frame.extend_from_slice(&version.to_be_bytes());
+        frame.extend_from_slice(&7_i32.to_be_bytes());
+        frame.extend_from_slice(&(-1_i16).to_be_bytes());
+        if table::is_flexible(key, version) {
+            frame.push(0);
+        }
+        frame.extend_from_slice(body);
+        self.sequence += 1;
+        let slot = Slot { shard: ShardIndex(at), connection: 1, sequence: self.sequence };
+        let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let shard = &mut self.shards[usize::from(at)];
+        match api::dispatch(shard, slot, peer, &frame) {
+            Outcome::Answer(answer) => {
+                self.run();
+                Some(whole(&answer))
+            }
+            Outcome::Parked => {
+                let answers = self.run();
+                let found = answers.into_iter().find(|(s, _)| *s == slot);
+                found.map(|(_, answer)| whole(&answer))
+            }
+            Outcome::Silent | Outcome::Close(_) => None,
+        }
+    }
+
+    /// Commits and delivers mail until nothing is left to do; returns what was answered.
+    fn run(&mut self) -> Vec<(Slot, Answer)> {
+        let mut answers = Vec::new();
+        loop {
+            let mut idle = true;
+            for shard in &mut self.shards {
+                if let Some(commit) = shard.store.commit(Moment(0)) {
+                    let mut events = Vec::new();
+                    shard.store.on_commit(commit.run(), Moment(0), &mut events);
+                    for event in &events {
+                        shard.on_store_event(event);
+                    }
+                    idle = false;
+                }
+                answers.append(&mut shard.outbox);
+            }
+            let posts: Vec<Post> =
+                self.shards.iter_mut().flat_map(|s| std::mem::take(&mut s.post)).collect();
+            idle &= posts.is_empty();
+            for post in posts {
+                self.deliver(post);
+            }
+            if idle {
+                return answers;
+            }
+        }
+    }
+
+    fn deliver(&mut self, post: Post) {
+        let shard = &mut self.shards[usize::from(post.to.0)];
+        match post.mail {
+            Mail::Request { call, frame } => {
+                let slot = call.slot;
+                if let Outcome::Answer(answer) = api::dispatch(shard, slot, call.peer, &frame) {
+                    shard.send(slot, answer);
+                }
+            }
+            Mail::Answer { slot, answer } => shard.outbox.push((slot, answer)),
+            Mail::CreateMissing { names } => change::create_missing(shard, names),
+            Mail::Image { image, delta, number } => {
+                shard.apply_image(image, &delta);
+                let mail = Mail::Applied { by: shard.index, number };
+                shard.post.push(Post { to: CONTROLLER, mail });
+            }
+            Mail::Applied { by, number } => shard.on_applied(by, number),
+            Mail::Stop | Mail::Close { .. } => {}
+        }
+    }
+}
+
+fn whole(answer: &Answer) -> Bytes {
+    let bytes: BytesMut = answer.parts.iter().flat_map(|p| p.iter().copied()).collect();
+    bytes.freeze().slice(SIZE_BYTES..)
+}
+
+/// A store in a directory of its own; small, and never synced for long.
+fn store() -> Store {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let name = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let dir = std::env::temp_dir().join("klamm-api-tests").join(name);
+    let config = StoreConfig {
+        journal_bytes: 4 << 20,
+        journal_chunk_bytes: 1 << 20,
+        commit_bytes_max: 256 << 10,
+        ..StoreConfig::new(dir)
+    };
+    Store::open(Arc::new(Files), config, 7, WallMs(0)).unwrap()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::msg;
+    use crate::wire::messages as m;
+    use m::alter_configs_request as alter;
+    use m::create_partitions_request as grow;
+    use m::create_topics_request as create;
+    use m::describe_configs_request as describe;
+    use m::describe_topic_partitions_request as pages;
+    use m::incremental_alter_configs_request as incremental;
+
+    type Sample = (i16, Box<dyn Fn(ApiVersion) -> Option<BytesMut>>);
+
+    /// A request by version; none where it has fields that the version lacks.
+    fn sample<Q: KafkaRequest + 'static>(request: Q) -> Sample {
+        let encode = move |version| {
+            let mut body = BytesMut::new();
+            request.encode_into(&mut body, version).ok().map(|_| body)
+        };
+        (Q::API_KEY.value(), Box::new(encode))
+    }
+
+    /// A request with something in every list, for each API that is about metadata.
+    fn samples() -> Vec<Sample> {
+        let topic = msg!(m::metadata_request::MetadataRequestTopic { name: Some("a".into()) });
+        let assignment = msg!(create::CreatableReplicaAssignment { broker_ids: vec![0] });
+        let config = msg!(create::CreatableTopicConfig {
+            name: "retention.ms".into(),
+            value: Some("5".into()),
+        });
+        let new_topic = msg!(create::CreatableTopic {
+            name: "b".into(),
+            num_partitions: -1,
+            replication_factor: -1,
+            assignments: vec![assignment],
+            configs: vec![config],
+        });
+        let brokers = msg!(grow::CreatePartitionsAssignment { broker_ids: vec![1] });
+        let more = msg!(grow::CreatePartitionsTopic {
+            name: "a".into(),
+            count: 2,
+            assignments: Some(vec![brokers]),
+        });
+        let described = msg!(describe::DescribeConfigsResource {
+            resource_type: 2,
+            resource_name: "a".into(),
+            configuration_keys: Some(vec!["retention.ms".into()]),
+        });
+        let setting = msg!(alter::AlterableConfig {
+            name: "cleanup.policy".into(),
+            value: Some("compact".into()),
+        });
+        let replaced = msg!(alter::AlterConfigsResource {
+            resource_type: 2,
+            resource_name: "a".into(),
+            configs: vec![setting],
+        });
+        let change = msg!(incremental::AlterableConfig {
+            name: "cleanup.policy".into(),
+            config_operation: 2,
+            value: Some("compact".into()),
+        });
+        let changed = msg!(incremental::AlterConfigsResource {
+            resource_type: 2,
+            resource_name: "a".into(),
+            configs: vec![change],
+        });
+        let page = msg!(pages::TopicRequest { name: "a".into() });
+        let cursor = msg!(pages::Cursor { topic_name: "a".into() });
+        let doomed = msg!(m::delete_topics_request::DeleteTopicState { name: Some("c".into()) });
+        vec![
+            sample(msg!(m::MetadataRequest { topics: Some(vec![topic]) })),
+            sample(msg!(m::FindCoordinatorRequest { key: "g".into() })),
+            sample(msg!(m::FindCoordinatorRequest { coordinator_keys: vec!["g".into()] })),
+            sample(msg!(m::CreateTopicsRequest { topics: vec![new_topic] })),
+            sample(msg!(m::DeleteTopicsRequest { topic_names: vec!["c".into()] })),
+            sample(msg!(m::DeleteTopicsRequest { topics: vec![doomed] })),
+            sample(msg!(m::InitProducerIdRequest { transactional_id: Some("t".into()) })),
+            sample(msg!(m::DescribeConfigsRequest {
+                resources: vec![described],
+                include_synonyms: true,
+            })),
+            sample(msg!(m::AlterConfigsRequest { resources: vec![replaced] })),
+            sample(msg!(m::CreatePartitionsRequest { topics: vec![more] })),
+            sample(msg!(m::IncrementalAlterConfigsRequest { resources: vec![changed] })),
+            sample(msg!(m::DescribeClusterRequest {})),
+            sample(msg!(m::ListConfigResourcesRequest { resource_types: vec![2] })),
+            sample(msg!(m::DescribeTopicPartitionsRequest {
+                topics: vec![page],
+                cursor: Some(cursor),
+            })),
+        ]
+    }
+
+    #[test]
+    fn a_damaged_request_is_answered_or_closes_the_connection_and_never_more() {
+        let mut world = World::new(2, "");
+        change::create_missing(&mut world.shards[0], vec!["a".to_owned()]);
+        let (mut answered, mut closed) = (0, 0);
+        for (key, encode) in samples() {
+            let api = table::find(key).unwrap();
+            for version in api.min..=api.max {
+                let Some(body) = encode(ApiVersion::new(version)) else { continue };
+                assert!(world.ask_bytes(1, key, version, &body).is_some(), "{key} v{version}");
+                for at in 0..body.len() {
+                    for value in [0, 1, 0x7f, 0x80, 0xff, body[at] ^ 2] {
+                        let mut damaged = body.to_vec();
+                        damaged[at] = value;
+                        match world.ask_bytes(at as u16 % 2, key, version, &damaged) {
+                            Some(_) => answered += 1,
+                            None => closed += 1,
+                        }
+                    }
+                    assert!(world.ask_bytes(0, key, version, &body[..at]).is_none());
+                }
+            }
+        }
+        assert!(answered > 1000 && closed > 1000, "{answered} answered, {closed} closed");
+    }
+}

@@ -1,0 +1,155 @@
+//! `klamm server [server.properties] [--override key=value]...`
+
+use std::io::{IsTerminal, Write, stderr, stdout};
+use std::path::Path;
+use std::process::ExitCode;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::config::{self, ServerConfig};
+use crate::server::boot::Server;
+
+const USAGE: &str = "\
+Runs a broker: one node per core.
+
+Usage: klamm server [server.properties] [--override key=value]...
+
+  server.properties      Kafka's own property names, in Java properties syntax
+  --override key=value   sets one property, over what the file says; may be repeated
+  --help                 this text, and every property with type, default, range and meaning
+  --version              the version
+
+Without a file, nodes listen on 127.0.0.1:9092 and up, and keep their data in ./klamm-data.
+";
+
+/// What the arguments ask for.
+#[derive(Debug, PartialEq, Eq)]
+enum Asked {
+    Help,
+    Version,
+    Run { file: Option<String>, overrides: Vec<(String, String)> },
+}
+
+/// Runs the command with its arguments (without its name).
+pub fn main(args: &[String]) -> ExitCode {
+    let ran = match parse(args) {
+        Err(why) => Err(format!("{why}\n\n{USAGE}")),
+        Ok(Asked::Help) => say(&format!("{USAGE}\nProperties:\n\n{}", config::help())),
+        Ok(Asked::Version) => say(&format!("klamm {}\n", env!("CARGO_PKG_VERSION"))),
+        Ok(Asked::Run { file, overrides }) => run(file.as_deref(), &overrides),
+    };
+    match ran {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            let _ = writeln!(stderr(), "klamm server: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn parse(args: &[String]) -> Result<Asked, String> {
+    let (mut file, mut overrides) = (None, Vec::new());
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        let (flag, inline) = match arg.split_once('=') {
+            Some((flag, value)) if flag.starts_with("--") => (flag, Some(value.to_owned())),
+            _ => (arg.as_str(), None),
+        };
+        match flag {
+            "--help" | "-h" => return Ok(Asked::Help),
+            "--version" => return Ok(Asked::Version),
+            "--override" => {
+                let pair = inline.or_else(|| args.next().cloned()).unwrap_or_default();
+                let (key, value) = pair
+                    .split_once('=')
+                    .ok_or_else(|| format!("--override wants key=value, not {pair:?}"))?;
+                overrides.push((key.to_owned(), value.to_owned()));
+            }
+            _ if flag.starts_with('-') => return Err(format!("unknown option {flag}")),
+            _ if file.is_some() => return Err(format!("a second properties file: {flag}")),
+            _ => file = Some(arg.clone()),
+        }
+    }
+    Ok(Asked::Run { file, overrides })
+}
+
+fn run(file: Option<&str>, overrides: &[(String, String)]) -> Result<(), String> {
+    let text = match file {
+        None => String::new(),
+        Some(path) => {
+            std::fs::read_to_string(Path::new(path)).map_err(|e| format!("{path}: {e}"))?
+        }
+    };
+    let config = ServerConfig::load(&text, overrides).map_err(|e| e.to_string())?;
+    tracing_subscriber::fmt()
+        .with_writer(stderr)
+        .with_ansi(stderr().is_terminal())
+        .with_max_level(tracing::Level::INFO)
+        .init();
+    // Before the nodes, so that a signal while they start is not lost.
+    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(|e| e.to_string())?;
+    let mut server = Server::start(&config).map_err(|e| e.to_string())?;
+    let stop = server.stopper();
+    let handle = signals.handle();
+    let listener = std::thread::Builder::new().name("signals".into()).spawn(move || {
+        for signal in signals.forever() {
+            tracing::info!(signal, "stopping");
+            stop();
+        }
+    });
+    let ran = server.wait_ready().map_err(|e| e.to_string()).and_then(|()| {
+        announce(&server, &config)?;
+        server.join().map_err(|e| e.to_string())
+    });
+    handle.close();
+    if let Ok(listener) = listener {
+        let _ = listener.join();
+    }
+    ran
+}
+
+fn announce(server: &Server, config: &ServerConfig) -> Result<(), String> {
+    for dir in &server.buffered {
+        tracing::warn!(
+            dir = %dir.display(),
+            "no direct I/O on this file system: writes go through the page cache, and are synced all \
+             the same; put log.dirs on ext4 or XFS to bypass it"
+        );
+    }
+    for (node, address) in &server.addresses {
+        say(&format!("node {node} listens on {address}\n"))?;
+    }
+    let dirs: Vec<_> = config.log_dirs.iter().map(|d| d.display().to_string()).collect();
+    say(&format!("klamm is ready; data in {}\n", dirs.join(", ")))
+}
+
+fn say(text: &str) -> Result<(), String> {
+    let mut out = stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|e| e.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_read_as_kafka_users_write_them() {
+        let ask =
+            |line: &str| parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+        let run = |file: Option<&str>, set: &[(&str, &str)]| {
+            let overrides = set.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
+            Ok(Asked::Run { file: file.map(Into::into), overrides })
+        };
+        assert_eq!(ask(""), run(None, &[]));
+        assert_eq!(
+            ask("a.properties --override x=1=2"),
+            run(Some("a.properties"), &[("x", "1=2")])
+        );
+        assert_eq!(ask("--override=a=b --override c="), run(None, &[("a", "b"), ("c", "")]));
+        assert_eq!(ask("--help"), Ok(Asked::Help));
+        for bad in ["--overide a=b", "--override", "--override a", "a b"] {
+            assert!(ask(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Reading a log back from its start, to rebuild what its records say: the metadata image, groups.
+//!
+//! A log is read in slices of [`SLICE_BYTES`], a few per turn, so that a long one does not hold up
+//! the node; what is not in memory is fetched by the back, and the loading goes on when it is there.
+
+use std::sync::Arc;
+
+use crate::base::Offset;
+use crate::controller::Controller;
+use crate::image::{self, Image};
+use crate::shard::Shard;
+use crate::shard::metadata::Publisher;
+use crate::storage::{LogId, Read};
+use crate::wire::batch::{self, HEADER_BYTES};
+use crate::wire::codec::Codec;
+use crate::wire::record;
+
+const SLICE_BYTES: usize = 1 << 20;
+const SLICES_PER_TURN: usize = 4;
+/// Decompressed size of one batch of an internal topic.
+const BATCH_BYTES_MAX: usize = 64 << 20;
+
+/// A log that is being read back.
+#[derive(Debug)]
+pub(super) struct Loading {
+    log: LogId,
+    at: Offset,
+    end: Offset,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    /// The metadata log, and the image so far.
+    Metadata(Image),
+    /// A partition of the offsets topic.
+    Groups(i32),
+}
+
+/// What one step came to.
+enum Step {
+    Read,
+    Waits,
+    Done,
+    Failed(String),
+}
+
+impl Shard {
+    /// Begins to read the metadata log.
+    pub(super) fn load_metadata(&mut self, log: LogId) {
+        self.begin_load(log, What::Metadata(Image::default()));
+    }
+
+    /// This node begins to lead a partition of the offsets topic: its groups are read back.
+    pub(super) fn load_groups(&mut self, log: LogId, partition: i32) {
+        self.loading.retain(|loading| loading.log != log);
+        self.ask_groups(|groups, _, out| groups.load(partition, out));
+        self.begin_load(log, What::Groups(partition));
+    }
+
+    fn begin_load(&mut self, log: LogId, what: What) {
+        let Some(state) = self.store.log(log) else { return };
+        let (at, end) = (state.log_start(), state.log_end());
+        self.loading.push(Loading { log, at, end, what });
+    }
+
+    /// Reads on. Returns whether it wants to be called again in the next turn.
+    pub fn load(&mut self) -> bool {
+        let mut again = false;
+        for mut loading in std::mem::take(&mut self.loading) {
+            let step = (0..SLICES_PER_TURN)
+                .map(|_| self.load_slice(&mut loading))
+                .find(|step| !matches!(step, Step::Read));
+            match step {
+                None => {
+                    again = true;
+                    self.loading.push(loading);
+                }
+                Some(Step::Read | Step::Waits) => self.loading.push(loading),
+                Some(Step::Done) => {
+                    again = true;
+                    self.loaded(loading);
+                }
+                Some(Step::Failed(why)) => self.load_failed(&loading, &why),
+            }
+        }
+        again
+    }
+
+    fn load_slice(&mut self, loading: &mut Loading) -> Step {
+        if loading.at >= loading.end {
+            return Step::Done;
+        }
+        let (at, end) = (loading.at, loading.end);
+        match self.store.read(loading.log, at, end, SLICE_BYTES, true) {
+            Err(e) => Step::Failed(e.to_string()),
+            Ok(Read::Pending) => Step::Waits,
+            Ok(Read::Ready(batches)) => {
+                let bytes: Vec<u8> = batches.parts.concat();
+                for (header, whole) in batch::iter(&bytes) {
+                    if header.last_offset() < at {
+                        continue;
+                    }
+                    if let Err(why) = self.load_batch(loading, &header, whole) {
+                        return Step::Failed(why);
+                    }
+                    loading.at = header.next_offset();
+                }
+                if loading.at == at { Step::Failed("no whole batch".into()) } else { Step::Read }
+            }
+        }
+    }
+
+    fn load_batch(
+        &mut self,
+        loading: &mut Loading,
+        header: &batch::BatchHeader,
+        whole: &[u8],
+    ) -> Result<(), String> {
+        let codec = Codec::from_id(header.codec_id()).ok_or("unknown codec")?;
+        let plain = codec.decompress(&whole[HEADER_BYTES..], BATCH_BYTES_MAX);
+        let plain = plain.map_err(|e| e.to_string())?;
+        let mut changes = Vec::new();
+        for read in record::records(&plain, header.count) {
+            let record = read.map_err(|e| e.to_string())?;
+            match &loading.what {
+                What::Metadata(_) => {
+                    let value = record.value.unwrap_or_default();
+                    changes.push(image::decode(value).map_err(|e| e.to_string())?);
+                }
+                What::Groups(partition) => {
+                    let key = record.key.unwrap_or_default();
+                    if let Err(error) = self.groups.replay(*partition, key, record.value) {
+                        tracing::warn!(partition, %error, "a group record was skipped");
+                    }
+                }
+            }
+        }
+        if let What::Metadata(image) = &mut loading.what {
+            *image = image.apply(&changes).map_err(|e| e.to_string())?.0;
+        }
+        Ok(())
+    }
+
+    fn loaded(&mut self, loading: Loading) {
+        match loading.what {
+            What::Metadata(image) => self.metadata_loaded(loading.log, image),
+            What::Groups(partition) => {
+                self.ask_groups(|groups, at, out| groups.loaded(partition, at, out));
+            }
+        }
+    }
+
+    fn load_failed(&mut self, loading: &Loading, why: &str) {
+        let at = loading.at.0;
+        match loading.what {
+            What::Metadata(_) => {
+                tracing::error!(offset = at, why, "the metadata log cannot be read");
+                self.failed = true;
+            }
+            // Its groups stay in loading: clients are told to try again, and nothing is lost.
+            What::Groups(partition) => {
+                tracing::error!(partition, offset = at, why, "group records cannot be read");
+            }
+        }
+    }
+
+    /// The image is known; what the server was started with may change it.
+    fn metadata_loaded(&mut self, log: LogId, image: Image) {
+        let start = std::mem::take(&mut self.start);
+        let config = Arc::clone(&self.config);
+        let mut controller = Controller::new(&image, self.node, &config, &mut self.random);
+        let records = controller.register(&start.cluster_id, start.nodes);
+        let image = Arc::new(image);
+        let mut publisher = Publisher::new(log, Arc::clone(&image), start.shards);
+        if records.is_empty() {
+            publisher.publish_whole(&mut self.post);
+            self.publisher = Some(publisher);
+            self.apply_whole_image(image);
+            return;
+        }
+        self.publisher = Some(publisher);
+        if let Err(e) = self.propose(&records, None) {
+            tracing::error!(error = %e, "the first metadata records cannot be written");
+            self.failed = true;
+        }
+    }
+}
