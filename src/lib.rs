@@ -37,5 +37,6 @@ pub mod purgatory;
 pub mod runtime;
 pub mod server;
 pub mod shard;
+pub mod sim;
 pub mod storage;
 pub mod wire;

@@ -46,25 +46,19 @@ pub struct Metrics {
     pub checkpoints: u64,
 }
 
-/// A deleted log whose directory is still there.
+/// A deleted log whose directory is still there, or whose deletion the journal still tells.
 pub(super) struct Removal {
     pub(super) dir: PathBuf,
     pub(super) tp: TopicPartition,
     pub(super) log: LogId,
     /// Jobs of the log that are out.
     pub(super) jobs_out: u32,
-    /// Journal chunk that says that the log is deleted.
+    /// Journal chunk that says that the log is deleted, and the commit in it.
     pub(super) chunk: Option<u64>,
+    pub(super) sequence: u64,
     pub(super) started: bool,
     /// The directory is gone.
     pub(super) done: bool,
-}
-
-impl Removal {
-    /// Whether `log` may not be written to its directory yet.
-    pub(super) fn blocks(&self, log: &Log) -> bool {
-        self.dir == log.dir && (!self.done || self.tp == log.tp)
-    }
 }
 
 /// Work that waits for the back.
@@ -206,6 +200,7 @@ impl Store {
             log: id,
             jobs_out: log.disk.jobs_out,
             chunk: None,
+            sequence: 0,
             started: false,
             done: false,
         });
