@@ -265,7 +265,7 @@ fn create(address: &str, topic: &str, partitions: i32) {
     let admin: AdminClient<_> =
         ClientConfig::new().set("bootstrap.servers", address).create().unwrap();
     let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
-    let created = futures_lite::future::block_on(admin.create_topics([&new], &AdminOptions::new()));
+    let created = futures_executor::block_on(admin.create_topics([&new], &AdminOptions::new()));
     created.unwrap().into_iter().for_each(|r| drop(r.unwrap()));
 }
 
