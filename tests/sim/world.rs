@@ -271,7 +271,6 @@ impl World {
         let i = self.rng.below(self.logs.len());
         let model = self.logs.swap_remove(i);
         self.deleted.push(model.tp);
-        self.note(&format!("delete {model:?}")[..60]);
         self.store().delete(model.id);
     }
 
@@ -298,8 +297,10 @@ impl World {
         let mut builder = BatchBuilder::default();
         let records = 1 + self.rng.below(4);
         for k in 0..records {
-            let mut value = vec![(self.counter + k as u64) as u8; size / records];
-            value.extend_from_slice(&self.counter.to_le_bytes());
+            let mut value = vec![0; size / records];
+            value.extend_from_slice(&(self.counter * 4 + k as u64).to_le_bytes());
+            let first = value.len() - 8;
+            value.copy_within(first.., 0);
             let at = self.wall.0 - self.rng.below(100) as i64;
             builder.push(at, Some(b"key"), Some(&value), &[]);
         }
@@ -480,7 +481,7 @@ impl World {
             Err(StorageError::Fenced { .. }) if model.hurt => return None,
             Err(e) => panic!("read {from}..{upto} of {}: {e}", model.topic),
         };
-        let bytes: Vec<u8> = batches.parts.iter().flat_map(|p| p.iter().copied()).collect();
+        let bytes = batches.parts.concat();
         assert_eq!(bytes.len(), batches.bytes);
         let (mut left, mut next) = (&bytes[..], from);
         for sent in model.from(from).iter().take_while(|sent| sent.next <= upto) {
