@@ -78,11 +78,19 @@ impl Publisher {
         self.proposed.is_empty() && self.published.is_empty()
     }
 
-    /// Mails all of the image, as at start.
-    pub(super) fn publish_whole(&mut self, post: &mut Vec<Post>) {
+    /// Mails all of the image, as at start; the number to tell when it is applied.
+    pub(super) fn publish_whole(&mut self, post: &mut Vec<Post>) -> u64 {
         self.number += 1;
         self.published.push_back((self.number, None));
         self.mail(&self.latest, &whole(&self.latest), post);
+        self.number
+    }
+
+    /// The change that was proposed last brings all of its image: nobody has applied any before.
+    pub(super) fn propose_whole(&mut self) {
+        if let Some(first) = self.proposed.back_mut() {
+            first.delta = whole(&first.image);
+        }
     }
 
     fn mail(&self, image: &Arc<Image>, delta: &Delta, post: &mut Vec<Post>) {
@@ -277,7 +285,11 @@ impl Shard {
 
 /// Everything in it is new.
 fn whole(image: &Image) -> Delta {
-    Delta { topics: image.topics().map(|t| t.id).collect(), nodes: true, ..Delta::default() }
+    Delta {
+        topics: image.topics().map(|t| t.id).collect(),
+        configs: image.configured().cloned().collect(),
+        nodes: true,
+    }
 }
 
 fn log_config(topic: &TopicConfig) -> LogConfig {
