@@ -31,6 +31,8 @@ const RACK_FROM: i16 = 11;
 const REPLICA_STATE_FROM: i16 = 15;
 const READ_COMMITTED: i8 = 1;
 const FINAL_EPOCH: i32 = -1;
+/// How much longer than its client asked a fetch waits for the disk.
+const DISK_WAIT: Duration = Duration::from_secs(10);
 
 /// Serves the request.
 pub fn handle(shard: &mut Shard, call: &Call, body: &[u8]) -> Outcome {
@@ -155,6 +157,8 @@ enum Source {
 struct Fetch {
     call: Call,
     deadline: Moment,
+    /// The client's wait is over, but all there is lies on disk and is on its way.
+    awaits_disk: bool,
     min_bytes: i32,
     max_bytes: i32,
     read_committed: bool,
@@ -184,6 +188,7 @@ fn begin(shard: &mut Shard, call: &Call, request: Request) -> Result<Fetch, Erro
     Ok(Fetch {
         call: call.clone(),
         deadline: now + wait,
+        awaits_disk: false,
         min_bytes: request.min_bytes,
         max_bytes: request.max_bytes.clamp(0, shard.config.fetch_bytes_max),
         read_committed: request.read_committed,
@@ -201,12 +206,17 @@ impl ParkedFetch for Fetch {
     }
 
     fn look(&mut self, shard: &mut Shard, expired: bool) -> Option<Answer> {
-        if !expired && !self.is_ready(shard) {
+        if !expired && !self.awaits_disk && !self.is_ready(shard) {
             self.watch(shard);
             return None;
         }
-        let answer = self.answer(shard, expired);
+        let answer = self.answer(shard, expired && self.awaits_disk);
         if answer.is_none() {
+            // However short the client's wait: what there is and lies on disk is not "nothing".
+            if expired {
+                self.awaits_disk = true;
+                self.deadline = shard.now + DISK_WAIT;
+            }
             self.watch(shard);
         }
         answer
