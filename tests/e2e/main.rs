@@ -1,6 +1,7 @@
 //! The real binary end to end: crashes, restarts, real input, bad input, and Kafka's rules seen from
 //! the socket. `SEED=n` repeats the choices of a run that failed.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+#![allow(unreachable_pub, reason = "modules of a test binary")]
 #![allow(clippy::disallowed_methods, reason = "tests of a real process live in real time")]
 
 #[path = "../common/mod.rs"]
@@ -8,10 +9,17 @@ mod common;
 
 mod flights;
 mod kill;
+mod restart;
+mod start;
+mod traffic;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use rdkafka::config::ClientConfig;
+
+/// How long something may take that is not there at once.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Inputs that are too large for the repository lie here, beside the clone, or nowhere.
 fn shared(path: &str) -> Option<PathBuf> {
