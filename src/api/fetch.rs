@@ -287,7 +287,7 @@ impl Fetch {
                 for (place, wanted) in wanted.iter().enumerate() {
                     let data = self.read(shard, wanted, &mut budget);
                     told.push((place as u64, data.tells(), data.has_records()));
-                    encoder.push(wanted, data);
+                    encoder.push(&shard.image, wanted, data);
                 }
                 if budget.only_pending() && !expired {
                     return None;
@@ -313,7 +313,7 @@ impl Fetch {
                     let news = tells != (wanted.told_high_watermark, wanted.told_log_start);
                     if data.has_records() || data.code != ErrorCode::NONE || news {
                         told.push((place, tells, data.has_records()));
-                        encoder.push(wanted, data);
+                        encoder.push(&shard.image, wanted, data);
                     }
                 }
                 let waits = budget.only_pending() && !expired;
@@ -358,6 +358,7 @@ impl Fetch {
             log_start,
             aborted: self.read_committed.then_some(0),
             diverging: None,
+            leader: None,
             records: Vec::new(),
         };
         if wanted.last_epoch.0 >= 0 {
