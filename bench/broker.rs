@@ -11,7 +11,11 @@
 
 #![allow(clippy::print_stdout, reason = "the result is a table on standard output")]
 #![allow(clippy::disallowed_methods, reason = "a load generator reads the clock")]
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark stops at what it cannot do")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a benchmark stops at what it cannot do"
+)]
 #![allow(missing_docs, reason = "not a library")]
 
 use std::fs;
@@ -93,7 +97,9 @@ fn main() {
     let seconds: u64 = seconds.unwrap_or(10);
     let peer = std::env::var("KLAMM_BENCH_PEER").ok();
     let only = std::env::args().skip(1).find(|a| !a.starts_with('-'));
-    println!("| workload | CPU-s/GB | CPU us/record | acks/s | ack p50 / p99 / p99.9 ms | e2e p50 / p99 / p99.9 ms |");
+    println!(
+        "| workload | CPU-s/GB | CPU us/record | acks/s | ack p50 / p99 / p99.9 ms | e2e p50 / p99 / p99.9 ms |"
+    );
     println!("|---|---|---|---|---|---|");
     for (index, workload) in WORKLOADS.iter().enumerate() {
         if only.as_ref().is_some_and(|o| !workload.name.contains(o.as_str())) {
@@ -214,7 +220,7 @@ fn send(
         }
         std::thread::sleep(Duration::from_micros(200));
     }
-    producer.flush(Duration::from_secs(60)).unwrap();
+    producer.flush(Duration::from_mins(1)).unwrap();
     let context = producer.context();
     assert_eq!(context.failed.load(Ordering::Relaxed), 0, "records were refused");
     let mut ages = Histogram::new(3).unwrap();
@@ -259,7 +265,7 @@ fn create(address: &str, topic: &str, partitions: i32) {
     let admin: AdminClient<_> =
         ClientConfig::new().set("bootstrap.servers", address).create().unwrap();
     let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
-    let created = futures_lite::future::block_on(admin.create_topics([&new], &AdminOptions::new()));
+    let created = futures_executor::block_on(admin.create_topics([&new], &AdminOptions::new()));
     created.unwrap().into_iter().for_each(|r| drop(r.unwrap()));
 }
 

@@ -16,7 +16,7 @@ pub(crate) struct BrokerArgs {
     /// REQUIRED: brokers to begin with
     #[arg(long, value_name = "HOST:PORT,...")]
     pub(crate) bootstrap_server: Option<String>,
-    /// Property file for the client (client.id, request.timeout.ms, default.api.timeout.ms)
+    /// Property file for the client (client.id, default.api.timeout.ms)
     #[arg(long, value_name = "FILE")]
     pub(crate) command_config: Option<String>,
 }

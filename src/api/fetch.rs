@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::api::Outcome;
 use crate::api::fetch_answer::{Encoder, PartitionData};
+use crate::api::{Outcome, PARTITIONS_MAX};
 use crate::base::{LeaderEpoch, Moment, Offset, TopicId};
 use crate::runtime::network::ConnectionId;
 use crate::shard::park::ParkedFetch;
@@ -29,8 +29,6 @@ const LOG_START_FROM: i16 = 5;
 const LEADER_EPOCH_FROM: i16 = 9;
 const RACK_FROM: i16 = 11;
 const REPLICA_STATE_FROM: i16 = 15;
-/// `fetch.max.bytes`.
-const FETCH_BYTES_MAX: i32 = 55 << 20;
 const READ_COMMITTED: i8 = 1;
 const FINAL_EPOCH: i32 = -1;
 
@@ -75,7 +73,11 @@ impl Request {
         let mut wanted = Vec::new();
         for _ in 0..r.array_len(compact)? {
             let topic = read_topic(&mut r, version)?;
-            for _ in 0..r.array_len(compact)? {
+            let count = r.array_len(compact)?;
+            if wanted.len() + count > PARTITIONS_MAX {
+                return Err(FrameError::TooMany { limit: PARTITIONS_MAX });
+            }
+            for _ in 0..count {
                 wanted.push(read_partition(&mut r, version, topic.clone())?);
             }
             skip_tags(&mut r, compact)?;
@@ -97,7 +99,7 @@ impl Request {
         Ok(Self {
             max_wait,
             min_bytes,
-            max_bytes: max_bytes.clamp(0, FETCH_BYTES_MAX),
+            max_bytes,
             read_committed,
             session_id,
             session_epoch,
@@ -183,7 +185,7 @@ fn begin(shard: &mut Shard, call: &Call, request: Request) -> Result<Fetch, Erro
         call: call.clone(),
         deadline: now + wait,
         min_bytes: request.min_bytes,
-        max_bytes: request.max_bytes,
+        max_bytes: request.max_bytes.clamp(0, shard.config.fetch_bytes_max),
         read_committed: request.read_committed,
         source,
     })

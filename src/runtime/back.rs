@@ -45,12 +45,11 @@ pub struct Back<J: BackJob> {
     jobs: Option<async_channel::Sender<J>>,
     sleeper: Waker,
     thread: Option<thread::JoinHandle<()>>,
-    direct: bool,
 }
 
 impl<J: BackJob> Back<J> {
-    /// Starts the thread. `dir` is where it may write its priming file; direct reads are used when
-    /// the file system there has them.
+    /// Starts the thread, which primes itself before its first job. `dir` is where it may write its
+    /// priming file; direct reads are used when the file system there has them.
     ///
     /// # Errors
     /// When the thread or the executor's ring cannot be made (no io_uring, memlock too low).
@@ -79,15 +78,15 @@ impl<J: BackJob> Back<J> {
                 }
             };
             executor.run(async move {
+                let _ = started.send(Ok(sleeper().await));
                 let direct = prime(&dir).await.is_ok();
-                let _ = started.send(Ok((sleeper().await, direct)));
                 serve(inbox, disk, done, direct).await;
             });
         };
         let thread = thread::Builder::new().name(name.to_owned()).spawn(run)?;
         let gone = |_| io::Error::other("the back's thread ended while it started");
-        let (sleeper, direct) = ready.recv().map_err(gone)??;
-        Ok(Self { jobs: Some(jobs), sleeper, thread: Some(thread), direct })
+        let sleeper = ready.recv().map_err(gone)??;
+        Ok(Self { jobs: Some(jobs), sleeper, thread: Some(thread) })
     }
 
     /// Hands over a job, or gives it back when too many are waiting.
@@ -104,11 +103,6 @@ impl<J: BackJob> Back<J> {
     /// Wakes the executor should it sleep over ready tasks (G2).
     pub fn nudge(&self) {
         self.sleeper.wake_by_ref();
-    }
-
-    /// Whether reads bypass the page cache.
-    pub fn is_direct(&self) -> bool {
-        self.direct
     }
 }
 
@@ -236,6 +230,7 @@ async fn sleeper() -> Waker {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::files::Files;
     use crate::runtime::mailbox::mailbox;
     use crate::runtime::waker::Waker as Bell;
 
@@ -266,38 +261,6 @@ mod tests {
         }
     }
 
-    /// No file is opened through it: the reads below are direct ones.
-    struct NoDisk;
-
-    #[allow(unused_variables, reason = "nothing is called")]
-    impl Disk for NoDisk {
-        fn open(
-            &self,
-            path: &Path,
-            _: Access,
-        ) -> io::Result<Arc<dyn crate::runtime::disk::DiskFile>> {
-            Err(io::Error::other("not used"))
-        }
-        fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-            Ok(Vec::new())
-        }
-        fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
-            Ok(())
-        }
-        fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-            Ok(())
-        }
-        fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-            Ok(())
-        }
-        fn remove_file(&self, path: &Path) -> io::Result<()> {
-            Ok(())
-        }
-        fn remove_dir_all(&self, dir: &Path) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
     /// Where the build lives, because /tmp may be a tmpfs, which has no direct I/O.
     fn scratch(name: &str) -> PathBuf {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-back").join(name);
@@ -315,10 +278,7 @@ mod tests {
         std::fs::write(&path, vec![1; 64 * BLOCK_BYTES]).unwrap();
         std::fs::File::open(&path).unwrap().sync_all().unwrap();
         let (done, results) = mailbox(256, Bell::new().unwrap());
-        let back = Back::start("back-test", None, &dir, Arc::new(NoDisk), done).unwrap();
-        if !back.is_direct() {
-            return; // a file system without direct I/O has no reads of this kind
-        }
+        let back = Back::start("back-test", None, &dir, Arc::new(Files), done).unwrap();
         for block in 0..64 {
             let at = block * BLOCK_BYTES as u64;
             let spec = ReadSpec { path: path.clone(), at, len: BLOCK_BYTES };
@@ -334,7 +294,7 @@ mod tests {
     fn jobs_come_back_though_the_executor_sleeps_over_them() {
         let (done, results) = mailbox(256, Bell::new().unwrap());
         let back =
-            Back::start("back-nudge", None, &scratch("nudge"), Arc::new(NoDisk), done).unwrap();
+            Back::start("back-nudge", None, &scratch("nudge"), Arc::new(Files), done).unwrap();
         for round in 0..200 {
             assert!(back.run(Job::Sum(round)).is_ok());
             let mut waited = 0;

@@ -299,13 +299,10 @@ fn run_node(seed: Seed, ready: &mpsc::Sender<()>) -> Result<(), ServerError> {
 }
 
 fn net_limits(config: &ServerConfig) -> NetLimits {
-    let limits = NodeLimits::of(&Layers::of_server(config));
     let idle_ms = u64::try_from(config.connections_idle_ms).unwrap_or(0);
     let for_ever = Duration::from_hours(24 * 365 * 100);
     NetLimits {
         frame_bytes_max: config.request_bytes_max,
-        connections_max: limits.connections_max as usize,
-        connections_per_ip_max: limits.connections_per_ip_max as usize,
         idle_max: if idle_ms == 0 { for_ever } else { Duration::from_millis(idle_ms) },
     }
 }

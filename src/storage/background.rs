@@ -6,12 +6,13 @@
 //! Invariants:
 //! - B1. One write job of a log is out at a time, and files of a log are removed only between them.
 //! - B2. A write job takes only what is durable.
-//! - B3. The directory of a deleted log is removed when no job of it is out. No new log of that name
-//!   is written to before, and none of that very partition before the journal has forgotten the
-//!   deletion: recovery could not tell whose directory it finds.
+//! - B3. No directory is made for a log that the journal does not know yet. The directory of a deleted log is removed when no job of it is out. No new log of that name
+//!   is written to before; one of that very partition is marked, so that a replay of the deletion
+//!   can tell it from the old one.
 
 use std::sync::Arc;
 
+use super::files::Make;
 use super::jobs::{Done, Job, JobDone, Seal, Work, WriteWork};
 use super::log::Log;
 use super::ring::chunk_path;
@@ -60,11 +61,15 @@ impl Store {
         while let Some(id) = self.queues.writes.pop_front() {
             let Some(log) = self.logs[id.0 as usize].as_deref_mut() else { continue };
             log.disk.wanted = false;
-            let blocked = self.removals.iter().any(|r| r.blocks(log));
-            if blocked || log.failed || log.disk.writing {
+            let unknown = !log.disk.made && log.disk.created_in.is_none();
+            let blocked = self.removals.iter().any(|r| !r.done && r.dir == log.dir);
+            if unknown || blocked || log.failed || log.disk.writing {
                 continue;
             }
-            if let Some(work) = build_write(log, self.config.write_bytes_max as u64) {
+            let after = self.removals.iter().filter(|r| r.tp == log.tp).map(|r| r.sequence).max();
+            let make = Make { topic: log.tp.topic, after: after.map(|s| (self.generation, s)) };
+            let make = (!log.disk.made).then_some(make);
+            if let Some(work) = build_write(log, make, self.config.write_bytes_max as u64) {
                 log.disk.writing = true;
                 log.disk.writing_upto = work.upto;
                 return Some(Job { log: Some(id), work: Work::Write(Box::new(work)) });
@@ -111,7 +116,7 @@ impl Store {
             }
             _ => (),
         }
-        self.start_checkpoint(now, false);
+        self.start_checkpoint(now);
     }
 
     fn on_write(
@@ -200,8 +205,7 @@ impl Store {
 
 /// What there is to write of a log: the blocks of its oldest open segment, up to the whole rest of
 /// one that takes no more appends.
-fn build_write(log: &mut Log, write_bytes_max: u64) -> Option<WriteWork> {
-    let make = (!log.disk.made).then_some(log.tp.topic);
+fn build_write(log: &mut Log, make: Option<Make>, write_bytes_max: u64) -> Option<WriteWork> {
     let mut work = WriteWork {
         dir: log.dir.clone(),
         make,

@@ -5,14 +5,20 @@
 //! node's checkpoint files are written, then `journal/generation`, and the chunks are free. Commits
 //! go on meanwhile.
 //!
+//! A deletion that is not yet durable holds a checkpoint up: a crash would bring back a log that
+//! lacks what the freed chunks had.
+//!
 //! Invariant K1: a chunk is freed only after the files that make it unnecessary are on disk.
 
 use super::jobs::{CheckpointWork, Job, LogLine, Work};
 use super::log::{Log, Queue};
-use super::store::{Removal, Store};
+use super::store::Store;
 use super::tail::block_floor;
 use super::{LogId, StorageError};
 use crate::base::Moment;
+
+/// Until a checkpoint is tried again that found no chunk to free.
+const RETRY_MS: i64 = 50;
 
 /// A running checkpoint.
 pub(super) struct Checkpoint {
@@ -37,14 +43,18 @@ enum Need {
 }
 
 impl Store {
-    /// Begins a checkpoint when the journal is half full or old, or when `forced`.
-    pub(super) fn start_checkpoint(&mut self, now: Moment, forced: bool) {
+    /// Begins a checkpoint when the journal is half full or old; between commits only, since it
+    /// has to see what logs have in each chunk.
+    pub(super) fn start_checkpoint(&mut self, now: Moment) {
         let old = self.checkpoint_wanted && self.checkpoint_at <= now;
-        let half = self.ring.is_half_full();
-        if self.checkpoint.is_some() || self.failed || !(old || half || forced) {
+        let busy = self.checkpoint.is_some() || self.writer.is_none();
+        if busy || self.failed || !(old || self.ring.is_half_full()) {
             return;
         }
-        let Some(upto) = self.ring.close() else { return };
+        let Some(upto) = self.ring.close() else {
+            self.checkpoint_at = now.plus_ms(RETRY_MS);
+            return;
+        };
         self.checkpoint_wanted = false;
         let mut ids: Vec<_> =
             self.ring.live().filter(|l| l.number <= upto).flat_map(|l| l.logs.clone()).collect();
@@ -103,7 +113,8 @@ impl Store {
     pub(super) fn finish_checkpoint(&mut self) {
         let Some(checkpoint) = &mut self.checkpoint else { return };
         let upto = checkpoint.upto;
-        let removing = self.removals.iter().any(|r| !r.done && r.chunk.is_some_and(|c| c <= upto));
+        let removing =
+            self.removals.iter().any(|r| r.chunk.is_none() || (!r.done && r.chunk <= Some(upto)));
         if checkpoint.waiting > 0 || checkpoint.writing || removing {
             return;
         }
@@ -129,21 +140,14 @@ impl Store {
     }
 
     pub(super) fn on_checkpoint(&mut self, upto: u64, now: Moment) {
-        let mut unblocked = Vec::new();
         self.ring.free_upto(upto);
         self.checkpoint = None;
-        let gone = |r: &Removal| r.done && r.chunk.is_some_and(|c| c <= upto);
-        for removal in self.removals.extract_if(.., |r| gone(r)) {
-            unblocked.extend(self.by_dir.get(&removal.dir));
-        }
-        for id in unblocked {
-            self.want_write(id);
-        }
+        self.removals.retain(|r| !(r.done && r.chunk.is_some_and(|c| c <= upto)));
         self.full = false;
         self.checkpoint_at = now.plus_ms(self.config.checkpoint_ms);
     }
 
-    /// Begins a checkpoint now, for a caller that wants the journal small.
+    /// Begins a checkpoint as soon as no commit is out, for a caller that wants the journal small.
     ///
     /// # Errors
     /// [`StorageError::JournalFailed`].
@@ -151,7 +155,8 @@ impl Store {
         if self.failed {
             return Err(StorageError::JournalFailed);
         }
-        self.start_checkpoint(now, true);
+        (self.checkpoint_wanted, self.checkpoint_at) = (true, now);
+        self.start_checkpoint(now);
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! The clean stop: everything into segments, checkpoints, and last the mark that says so.
 
 use super::error::StorageError;
-use super::files;
+use super::files::{self, Make};
 use super::jobs::{self, Seal, WriteWork};
 use super::log::Log;
 use super::store::Store;
@@ -30,7 +30,7 @@ impl Store {
         for log in self.logs.iter_mut().flatten() {
             if log.failed {
                 if !log.disk.fenced {
-                    files::make_log_dir(&*disk, &log.dir, log.tp.topic)?;
+                    Make::of(log.tp.topic).run(&*disk, &log.dir)?;
                     jobs::fence(&*disk, &log.dir, "a write failed")?;
                 }
             } else {
@@ -47,7 +47,7 @@ impl Store {
 impl Log {
     fn close(&mut self, disk: &dyn Disk) -> Result<(), StorageError> {
         if !self.disk.made {
-            files::make_log_dir(disk, &self.dir, self.tp.topic)?;
+            Make::of(self.tp.topic).run(disk, &self.dir)?;
             self.disk.made = true;
         }
         if self.changed {

@@ -76,8 +76,8 @@ impl Direct {
 #[derive(Debug, Clone)]
 pub(super) enum Meta {
     Create(LogId),
-    /// The new start, the base of the first segment that is left, and the files that go.
-    LogStart(LogId, Offset, Offset, Vec<PathBuf>),
+    /// The new start, and the base of the first segment that is left.
+    LogStart(LogId, Offset, Offset),
     Delete(LogId),
 }
 

@@ -7,8 +7,6 @@
 //! a batch end: up to the end of its bytes, or of one of its segments. When the journal is nearly
 //! full only repeats are taken (see `checkpoint`), up to what was durable before.
 
-use std::path::PathBuf;
-
 use super::commit::{Commit, CommitDone, Direct, LogCommit, Meta};
 use super::journal::{DATA_ENTRY_BYTES, Entry, Writer};
 use super::log::{Log, Queue};
@@ -58,9 +56,7 @@ impl Store {
             let room = self.ring.room(self.config.commit_bytes_limit(), repeats) as usize;
             let direct_bytes_min = self.config.direct_bytes_min as u64;
             writer.clear();
-            if !repeats {
-                metas = self.take_metas(&mut writer, room);
-            }
+            metas = self.take_metas(&mut writer, room);
             if repeats || self.metas.is_empty() {
                 let bounds = Bounds { room, repeats, direct_bytes_min };
                 logs = self.take_logs(&mut writer, bounds);
@@ -112,7 +108,7 @@ impl Store {
             let Some((tp, topic, meta)) = self.metas.pop_front() else { break };
             let entry = match &meta {
                 Meta::Create(_) => Entry::Create { topic: &topic },
-                Meta::LogStart(_, offset, segment, _) => {
+                Meta::LogStart(_, offset, segment) => {
                     Entry::LogStart { offset: *offset, segment: *segment }
                 }
                 Meta::Delete(_) => Entry::Delete,
@@ -210,12 +206,12 @@ impl Store {
             self.checkpoint_wanted = true;
         }
         for meta in commit.metas {
-            self.on_meta(meta, commit.chunk, out);
+            self.on_meta(meta, (commit.chunk, commit.sequence), out);
         }
         for log in commit.logs {
             self.on_log_commit(log, commit.chunk, out);
         }
-        self.start_checkpoint(now, false);
+        self.start_checkpoint(now);
     }
 
     fn on_log_commit(&mut self, commit: LogCommit, chunk: u64, out: &mut Vec<StoreEvent>) {
@@ -250,7 +246,7 @@ impl Store {
         self.settle(id);
     }
 
-    fn on_meta(&mut self, meta: Meta, chunk: u64, out: &mut Vec<StoreEvent>) {
+    fn on_meta(&mut self, meta: Meta, (chunk, sequence): (u64, u64), out: &mut Vec<StoreEvent>) {
         match meta {
             Meta::Create(id) => {
                 if let Some(log) = self.log_mut(id)
@@ -259,26 +255,17 @@ impl Store {
                     log.disk.created_in = Some(chunk);
                 }
             }
-            Meta::LogStart(id, start, _, paths) => {
-                out.push(StoreEvent::LogStartMoved { log: id, start });
-                self.remove_files(id, paths);
+            Meta::LogStart(log, start, first) => {
+                self.on_log_start(log, first);
+                out.push(StoreEvent::LogStartMoved { log, start });
             }
             Meta::Delete(id) => {
                 if let Some(removal) = self.removals.iter_mut().find(|r| r.log == id) {
-                    removal.chunk = Some(chunk);
+                    (removal.chunk, removal.sequence) = (Some(chunk), sequence);
                 }
                 self.start_removals();
+                self.finish_checkpoint();
             }
-        }
-    }
-
-    /// Files of a log that are needed no more; a write that is out might still use them.
-    fn remove_files(&mut self, id: LogId, paths: Vec<PathBuf>) {
-        if let Some(log) = self.log_mut(id)
-            && !paths.is_empty()
-        {
-            log.disk.remove.extend(paths);
-            self.start_removing_files(id);
         }
     }
 }

@@ -24,6 +24,8 @@ pub(super) const METADATA: &str = "partition.metadata";
 pub(super) const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
 /// In the directory of a log that failed, with the reason.
 pub(super) const FENCED: &str = "fenced";
+/// In the directory of a log whose partition was deleted before: by which commit.
+pub(super) const MADE_AFTER: &str = "made-after";
 /// Directory of the journal.
 pub(super) const JOURNAL: &str = "journal";
 /// In the journal: which commits count.
@@ -74,17 +76,49 @@ pub(super) fn read(disk: &dyn Disk, path: &Path) -> Result<Option<Vec<u8>>, Stor
     run().map_err(StorageError::disk("reading", path))
 }
 
-/// Makes the directory of a log with its `partition.metadata`, durably.
-pub(super) fn make_log_dir(
+/// Making the directory of a log.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Make {
+    /// The topic.
+    pub(super) topic: TopicId,
+    /// A log of the same partition was deleted before, by this commit: generation, sequence.
+    pub(super) after: Option<(u64, u64)>,
+}
+
+impl Make {
+    /// Of a log that was not here before.
+    pub(super) fn of(topic: TopicId) -> Self {
+        Self { topic, after: None }
+    }
+
+    /// Makes the directory with its `partition.metadata`, durably.
+    pub(super) fn run(self, disk: &dyn Disk, dir: &Path) -> Result<(), StorageError> {
+        disk.create_dir_all(dir).map_err(StorageError::disk("making", dir))?;
+        if let Some((generation, sequence)) = self.after {
+            let text = format!("0\n{generation:016x} {sequence}\n");
+            write(disk, &dir.join(MADE_AFTER), text.as_bytes())?;
+            sync_dir(disk, dir)?;
+        }
+        let text = format!("version: 0\ntopic_id: {}\n", self.topic);
+        replace(disk, &dir.join(METADATA), text.as_bytes())?;
+        sync_dir(disk, dir)?;
+        dir.parent().map_or(Ok(()), |node| sync_dir(disk, node))
+    }
+}
+
+/// Reads a file of a generation and a sequence; `None` when it is not there.
+pub(super) fn read_generation(
     disk: &dyn Disk,
-    dir: &Path,
-    topic: TopicId,
-) -> Result<(), StorageError> {
-    disk.create_dir_all(dir).map_err(StorageError::disk("making", dir))?;
-    let text = format!("version: 0\ntopic_id: {topic}\n");
-    replace(disk, &dir.join(METADATA), text.as_bytes())?;
-    sync_dir(disk, dir)?;
-    dir.parent().map_or(Ok(()), |node| sync_dir(disk, node))
+    path: &Path,
+) -> Result<Option<(u64, u64)>, StorageError> {
+    let Some(bytes) = read(disk, path)? else { return Ok(None) };
+    let text = String::from_utf8_lossy(&bytes);
+    let parse = || {
+        let (generation, sequence) = text.strip_prefix("0\n")?.trim_end().split_once(' ')?;
+        Some((u64::from_str_radix(generation, 16).ok()?, sequence.parse().ok()?))
+    };
+    let bad = || StorageError::BadFile { file: path.to_owned(), what: format!("text {text:?}") };
+    parse().map(Some).ok_or_else(bad)
 }
 
 /// Topic id of a `partition.metadata`.

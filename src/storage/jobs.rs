@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::LogId;
 use super::error::{Fault, StorageError};
-use super::files;
+use super::files::{self, Make};
 use super::index::Index;
 use super::scan::{self, Expect};
 use super::segment::{Kind, file_path};
@@ -68,8 +68,6 @@ pub(super) struct ReadWork {
     pub(super) len: usize,
     /// Bytes of the file that may be read.
     pub(super) limit: u64,
-    pub(super) expect: Expect,
-    pub(super) dense: bool,
 }
 
 /// What a read found.
@@ -95,18 +93,18 @@ impl ReadWork {
         let spec = self.spec();
         let upto = (self.limit - spec.at).min(spec.len as u64) as usize;
         let batches = read.slice((self.from - spec.at) as usize..upto.min(read.len()));
-        let (Expect::Exactly(mut next) | Expect::AtLeast(mut next)) = self.expect;
-        let (mut end, mut first, mut expect) = (0, None, self.expect);
+        let (mut end, mut first, mut next) = (0, None, self.segment);
         let fault = loop {
             let checked = match BatchHeader::parse_whole(&batches[end..]) {
-                Ok((header, batch)) => scan::check(&header, batch, expect).map(|()| header),
+                Ok((header, batch)) => {
+                    scan::check(&header, batch, Expect::AtLeast(next)).map(|()| header)
+                }
                 Err(e) => Err(e.into()),
             };
             match checked {
                 Ok(header) => {
                     first = first.or(Some(header.base_offset));
                     next = header.next_offset();
-                    expect = scan::after(next, self.dense);
                     end += header.size_bytes;
                 }
                 Err(fault) => break fault,
@@ -184,8 +182,8 @@ pub(super) fn write_index(
 /// Writes blocks of a segment, and what belongs to it.
 pub(super) struct WriteWork {
     pub(super) dir: PathBuf,
-    /// The directory has to be made first, for this topic.
-    pub(super) make: Option<TopicId>,
+    /// The directory has to be made first.
+    pub(super) make: Option<Make>,
     pub(super) segment: Offset,
     pub(super) file: Option<Arc<dyn DiskFile>>,
     /// Byte of the segment and bytes; all but the last are whole blocks.
@@ -218,8 +216,8 @@ pub(super) struct Seal {
 
 impl WriteWork {
     pub(super) fn run(&self, disk: &dyn Disk) -> Result<Arc<dyn DiskFile>, StorageError> {
-        if let Some(topic) = self.make {
-            files::make_log_dir(disk, &self.dir, topic)?;
+        if let Some(make) = &self.make {
+            make.run(disk, &self.dir)?;
         }
         let path = file_path(&self.dir, self.segment, Kind::Log);
         let file = if let Some(file) = &self.file {
@@ -401,7 +399,7 @@ impl BackJob for Job {
                 Done::LogRemoved(dir, removed)
             }
             Work::Fence(dir, topic, reason) => Done::Fenced(
-                files::make_log_dir(disk, &dir, topic).and_then(|()| fence(disk, &dir, &reason)),
+                Make::of(topic).run(disk, &dir).and_then(|()| fence(disk, &dir, &reason)),
             ),
             Work::MakeChunk(path, bytes) => Done::Chunk(make_chunk(disk, &path, bytes)),
             Work::Checkpoint(work) => Done::Checkpoint(work.upto, work.run(disk)),

@@ -59,7 +59,7 @@ struct Loader<'a> {
     end: Offset,
     /// First segment that was scanned, by index.
     scanned: usize,
-    /// A file was cut.
+    /// A file was cut or removed.
     changed: bool,
 }
 
@@ -280,6 +280,7 @@ impl Loader<'_> {
         if !follows {
             for gone in self.segments.split_off(i + 1) {
                 self.remove(gone.base, &[Kind::Log, Kind::Index, Kind::TimeIndex])?;
+                self.changed = true;
             }
         }
         Ok(())
@@ -303,6 +304,7 @@ impl Loader<'_> {
         if self.end < self.log_start {
             for gone in std::mem::take(&mut self.segments) {
                 self.remove(gone.base, &[Kind::Log, Kind::Index, Kind::TimeIndex])?;
+                self.changed = true;
             }
             self.end = self.log_start;
         }

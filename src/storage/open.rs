@@ -48,7 +48,8 @@ impl Store {
         let marker = dir.join(files::CLEAN_SHUTDOWN);
         let clean = files::read(&*disk, &marker)?.is_some();
         let dirs = log_dirs(&*disk, &dir)?;
-        let generation = read_generation(&*disk, &journal)?.filter(|_| !clean);
+        let generation = files::read_generation(&*disk, &journal.join(files::GENERATION))?;
+        let generation = generation.filter(|_| !clean);
         let mut replay = Replay::new(&*disk, &dir, generation.unwrap_or_default(), dirs);
         if generation.is_some() {
             replay.run()?;
@@ -196,18 +197,6 @@ fn log_dirs(disk: &dyn Disk, dir: &Path) -> Result<DetMap<TopicPartition, LogDir
         }
     }
     Ok(dirs)
-}
-
-fn read_generation(disk: &dyn Disk, journal: &Path) -> Result<Option<(u64, u64)>, StorageError> {
-    let path = journal.join(files::GENERATION);
-    let Some(bytes) = files::read(disk, &path)? else { return Ok(None) };
-    let text = String::from_utf8_lossy(&bytes);
-    let parse = || {
-        let (generation, first) = text.strip_prefix("0\n")?.trim_end().split_once(' ')?;
-        Some((u64::from_str_radix(generation, 16).ok()?, first.parse().ok()?))
-    };
-    let bad = || StorageError::BadFile { file: path.clone(), what: format!("text {text:?}") };
-    parse().map(Some).ok_or_else(bad)
 }
 
 fn by_name(lines: Vec<OffsetLine<String>>) -> DetMap<(String, i32), Offset> {

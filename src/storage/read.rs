@@ -11,7 +11,6 @@ use super::error::StorageError;
 use super::index::Index;
 use super::jobs::{IndexWork, Job, ReadEnd, ReadWork, Work};
 use super::log::Log;
-use super::scan::Expect;
 use super::segment::{Kind, file_path};
 use super::store::Store;
 use super::windows::Window;
@@ -112,35 +111,29 @@ impl Store {
         Read::Ready(batches)
     }
 
-    /// Asks for the window that holds `from`. Right after another window its place is known;
-    /// elsewhere the index has to tell.
+    /// Asks for the window that holds `from`, or for one that is nearer to it than what is known:
+    /// the index and the windows before it tell where to begin.
     fn read_ahead(&mut self, id: LogId, from: Offset, len: usize) {
-        let before = self.windows.before(id, from).map(|w| (w.segment, w.end()));
         let Some(log) = self.log(id) else { return };
         let i = log.segment_of(from);
         let segment = &log.segments[i];
-        let place = match before {
-            Some((base, end)) if base == segment.base => Some((end, Expect::AtLeast(from))),
-            _ if from == segment.base => Some((0, Expect::AtLeast(from))),
-            _ => segment
-                .index
-                .as_ref()
-                .map(|index| (index.floor(from), Expect::AtLeast(segment.base))),
+        let before = self.windows.end_before(id, segment.base, from);
+        let at = if from == segment.base {
+            0
+        } else if let Some(index) = &segment.index {
+            index.floor(from).max(before.unwrap_or(0))
+        } else if let Some(end) = before.filter(|_| len > self.config.read_bytes) {
+            end
+        } else {
+            return self.load_index(id, i);
         };
-        let Some((at, expect)) = place else { return self.load_index(id, i) };
         let limit = log.in_file(i);
         if at < limit {
-            self.ask_window(id, i, (at, len, limit), expect);
+            self.ask_window(id, i, (at, len, limit));
         }
     }
 
-    fn ask_window(
-        &mut self,
-        id: LogId,
-        i: usize,
-        (from, len, limit): (u64, usize, u64),
-        expect: Expect,
-    ) {
+    fn ask_window(&mut self, id: LogId, i: usize, (from, len, limit): (u64, usize, u64)) {
         let Some(log) = self.log(id) else { return };
         let segment = log.segments[i].base;
         let key = (id, segment, from);
@@ -148,7 +141,7 @@ impl Store {
             return;
         }
         let path = file_path(&log.dir, segment, Kind::Log);
-        let work = ReadWork { path, segment, from, len, limit, expect, dense: false };
+        let work = ReadWork { path, segment, from, len, limit };
         self.queues.reading.push(key);
         self.queues.reads.push_back(Job { log: Some(id), work: Work::Read(work) });
     }
@@ -173,7 +166,7 @@ impl Store {
                 out.push(StoreEvent::Readable { log: id });
             }
             Ok(ReadEnd::Longer(len)) => {
-                self.ask_window(id, i, (work.from, len, work.limit), work.expect);
+                self.ask_window(id, i, (work.from, len, work.limit));
             }
             Err(error) => self.fail(id, error, out),
         }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::error::StorageError;
-use super::files;
+use super::files::{self, Make};
 use super::journal::{Commit, Entry};
 use super::ring::chunk_path;
 use super::segment::{Kind, file_path};
@@ -22,6 +22,9 @@ use crate::runtime::disk::{Access, Disk, DiskFile};
 
 /// Segment files that are open at a time.
 const OPEN_FILES_MAX: usize = 256;
+
+/// Place of an entry in the order of all: sequence of its commit, number in it.
+type At = (u64, usize);
 
 /// What the journal says of one log.
 #[derive(Debug, Default, Clone)]
@@ -35,7 +38,9 @@ pub(super) struct Facts {
     /// It was created in this journal, so its directory has no checkpoint yet.
     pub(super) created: bool,
     /// Its last deletion; what came before does not count.
-    deleted: Option<(u64, usize)>,
+    deleted: Option<At>,
+    /// All log starts, with the bases of first segments.
+    starts: Vec<(At, (Offset, Offset))>,
 }
 
 /// A directory of the node, by the log in it.
@@ -88,6 +93,10 @@ impl<'a> Replay<'a> {
                 let dir = self.dir.join(files::JOURNAL);
                 return Err(StorageError::JournalDamaged { dir, missing: expected, newest });
             }
+        }
+        for facts in self.facts.values_mut() {
+            let counts = facts.starts.iter().filter(|(at, _)| Some(*at) > facts.deleted);
+            facts.start = counts.map(|(_, start)| *start).max();
         }
         for commit in &commits {
             self.apply(commit)?;
@@ -152,7 +161,7 @@ impl<'a> Replay<'a> {
         &mut self,
         tp: TopicPartition,
         entry: &Entry<'_>,
-        at: (u64, usize),
+        at: At,
     ) -> Result<(), StorageError> {
         let facts = self.facts.entry(tp).or_default();
         if facts.deleted.is_some_and(|deleted| at < deleted) {
@@ -164,11 +173,20 @@ impl<'a> Replay<'a> {
                 facts.created = true;
                 if !self.dirs.contains_key(&tp) {
                     let path = self.dir.join(format!("{topic}-{}", tp.partition));
-                    files::make_log_dir(self.disk, &path, tp.topic)?;
+                    Make::of(tp.topic).run(self.disk, &path)?;
                     self.dirs.insert(tp, LogDir { path, topic: topic.to_owned() });
                 }
             }
             Entry::Delete => {
+                let made_after = match self.dirs.get(&tp) {
+                    Some(dir) => {
+                        files::read_generation(self.disk, &dir.path.join(files::MADE_AFTER))?
+                    }
+                    None => None,
+                };
+                if made_after.is_some_and(|(g, s)| g == self.generation && s >= at.0) {
+                    return Ok(());
+                }
                 if let Some(gone) = self.dirs.remove(&tp) {
                     self.open.clear();
                     let fail = StorageError::disk("removing", &gone.path);
@@ -225,7 +243,7 @@ fn note(
             }
             (tp, Entry::LogStart { offset, segment }) => {
                 let facts = facts.entry(tp).or_default();
-                facts.start = facts.start.max(Some((offset, segment)));
+                facts.starts.push(((commit.sequence, i), (offset, segment)));
             }
             _ => (),
         }

@@ -2,7 +2,7 @@
 //!
 //! Kafka's rules: whole segments, oldest first; a segment is as old as its largest timestamp; the
 //! active one goes only after a roll, and only when it holds something. The log start moves at
-//! once; the files go when the new log start is in the journal.
+//! once; the segments go when the new log start is in the journal.
 
 use super::LogId;
 use super::commit::Meta;
@@ -19,7 +19,7 @@ impl Store {
     /// Time has passed: checkpoints by age, retention, producers that fell silent.
     pub fn on_time(&mut self, now: Moment, wall: WallMs) {
         self.wall = wall;
-        self.start_checkpoint(now, false);
+        self.start_checkpoint(now);
         if self.retention_at > now {
             return;
         }
@@ -61,9 +61,11 @@ impl Store {
         if count == log.segments.len() {
             log.roll(wall);
         }
-        let start = log.segments[count].base.max(log.log_start);
-        self.move_log_start(id, start);
-        self.metas_deadline = Moment::default();
+        let start = log.segments[count].base;
+        if start > log.log_start {
+            self.move_log_start(id, start);
+            self.metas_deadline = Moment::default();
+        }
     }
 
     /// Moves the log start to `to` (DeleteRecords); -1 in the request is the caller's to resolve.
@@ -90,18 +92,25 @@ impl Store {
         Ok(start)
     }
 
+    /// Moves the log start in memory and tells the journal.
     fn move_log_start(&mut self, id: LogId, start: Offset) {
         let Some(log) = self.logs[id.0 as usize].as_deref_mut() else { return };
         log.log_start = start;
         log.changed = true;
         log.epochs.truncate_start(start);
         log.epochs_dirty = true;
-        let mut paths = Vec::new();
-        let gone_below = start.min(log.durable_end);
-        while log.segments.len() > 1 && log.segments[1].base <= gone_below {
+        let first = log.segments[log.segment_of(start.min(log.durable_end))].base;
+        let (tp, topic) = (log.tp, std::sync::Arc::clone(&log.topic));
+        self.metas.push_back((tp, topic, Meta::LogStart(id, start, first)));
+    }
+
+    /// The journal knows that segments below `first` are gone: now they go.
+    pub(super) fn on_log_start(&mut self, id: LogId, first: Offset) {
+        let Some(log) = self.logs[id.0 as usize].as_deref_mut() else { return };
+        while log.segments.len() > 1 && log.segments[0].base < first {
             let Some(gone) = log.segments.pop_front() else { break };
             let kinds = [Kind::Log, Kind::Index, Kind::TimeIndex, Kind::Snapshot];
-            paths.extend(kinds.map(|kind| file_path(&log.dir, gone.base, kind)));
+            log.disk.remove.extend(kinds.map(|kind| file_path(&log.dir, gone.base, kind)));
         }
         let (base, at) = (log.segments[0].base, log.segments[0].at);
         if log.progress.written < at {
@@ -115,8 +124,7 @@ impl Store {
             self.memory.tail_gone();
         }
         self.windows.forget(id);
-        let (tp, topic) = (log.tp, std::sync::Arc::clone(&log.topic));
-        self.metas.push_back((tp, topic, Meta::LogStart(id, start, base, paths)));
+        self.start_removing_files(id);
     }
 }
 

@@ -46,25 +46,19 @@ pub struct Metrics {
     pub checkpoints: u64,
 }
 
-/// A deleted log whose directory is still there.
+/// A deleted log whose directory is still there, or whose deletion the journal still tells.
 pub(super) struct Removal {
     pub(super) dir: PathBuf,
     pub(super) tp: TopicPartition,
     pub(super) log: LogId,
     /// Jobs of the log that are out.
     pub(super) jobs_out: u32,
-    /// Journal chunk that says that the log is deleted.
+    /// Journal chunk that says that the log is deleted, and the commit in it.
     pub(super) chunk: Option<u64>,
+    pub(super) sequence: u64,
     pub(super) started: bool,
     /// The directory is gone.
     pub(super) done: bool,
-}
-
-impl Removal {
-    /// Whether `log` may not be written to its directory yet.
-    pub(super) fn blocks(&self, log: &Log) -> bool {
-        self.dir == log.dir && (!self.done || self.tp == log.tp)
-    }
 }
 
 /// Work that waits for the back.
@@ -206,6 +200,7 @@ impl Store {
             log: id,
             jobs_out: log.disk.jobs_out,
             chunk: None,
+            sequence: 0,
             started: false,
             done: false,
         });
@@ -336,17 +331,19 @@ impl Store {
 
     /// The next time at which [`Store::on_time`] or [`Store::commit`] has something to do.
     pub fn next_deadline(&self) -> Moment {
-        let checkpoint = if self.checkpoint_wanted && self.checkpoint.is_none() {
-            self.checkpoint_at
-        } else {
-            Moment::NEVER
-        };
-        let commits = if self.writer.is_some() && !self.full {
-            self.lazy_deadline.min(self.metas_deadline)
-        } else {
-            Moment::NEVER
-        };
-        checkpoint.min(commits).min(self.retention_at)
+        if self.failed {
+            return Moment::NEVER;
+        }
+        let mut next = self.retention_at;
+        if self.writer.is_some() {
+            if self.checkpoint_wanted && self.checkpoint.is_none() {
+                next = next.min(self.checkpoint_at);
+            }
+            if !self.full {
+                next = next.min(self.lazy_deadline).min(self.metas_deadline);
+            }
+        }
+        next
     }
 
     /// Fences a log: what happened to it is not known any more.

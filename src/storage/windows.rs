@@ -60,9 +60,10 @@ impl Windows {
         self.kept.iter().rev().find(|w| w.log == log && w.first <= offset && offset < w.next)
     }
 
-    /// The window after which `offset` comes next.
-    pub(super) fn before(&self, log: LogId, offset: Offset) -> Option<&Window> {
-        self.kept.iter().rev().find(|w| w.log == log && w.next == offset)
+    /// Byte of the segment after the last batch that is known to lie before `offset`.
+    pub(super) fn end_before(&self, log: LogId, segment: Offset, offset: Offset) -> Option<u64> {
+        let before = |w: &&Window| w.log == log && w.segment == segment && w.next <= offset;
+        self.kept.iter().filter(before).map(Window::end).max()
     }
 
     /// Forgets the windows of a log.

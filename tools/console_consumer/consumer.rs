@@ -48,6 +48,8 @@ pub(super) struct Consumer {
     has_left: bool,
     /// The topic is not there, and that was said.
     has_told_missing: bool,
+    /// No broker can be asked, and that was said.
+    has_told_lost: bool,
 }
 
 impl Consumer {
@@ -84,6 +86,7 @@ impl Consumer {
             fetched: VecDeque::new(),
             has_left: false,
             has_told_missing: false,
+            has_told_lost: false,
         };
         (consumer, config.formatter)
     }
@@ -189,8 +192,12 @@ impl Consumer {
                 let first = self.cluster.brokers().is_empty();
                 match self.cluster.on_answer(done.id, done.result, now) {
                     Err(e) if first || !e.is_retriable() => return Err(e),
-                    Err(e) => eprintln!("{e}; trying again"),
-                    Ok(()) => {}
+                    Err(e) => {
+                        if !std::mem::replace(&mut self.has_told_lost, true) {
+                            eprintln!("{e} Trying again.");
+                        }
+                    }
+                    Ok(()) => self.has_told_lost = false,
                 }
                 for (&node, broker) in self.cluster.brokers() {
                     self.net.learn(node, &broker.endpoint);

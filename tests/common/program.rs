@@ -1,0 +1,37 @@
+//! Programs beside the server: started with a time limit, ended with their test.
+
+use std::ffi::OsStr;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::server::dies_with_us;
+
+/// Runs `command` to its end, prints what it said, and panics when it failed or took longer than
+/// `limit`.
+pub fn must_succeed(command: &mut Command, limit: Duration) {
+    let name = command.get_program().to_string_lossy().into_owned();
+    // Cargo adds the librdkafka that it has built to the path of libraries.
+    command.stdin(Stdio::null()).env_remove("LD_LIBRARY_PATH");
+    let ended = dies_with_us(command).spawn();
+    let mut child = ended.unwrap_or_else(|e| panic!("{name}: {e}; `make clients` installs it"));
+    let start = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if start.elapsed() > limit {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            panic!("{name}: not done within {limit:?}");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    assert!(status.success(), "{name}: {status}");
+}
+
+/// A command with its arguments.
+pub fn command(program: impl AsRef<OsStr>, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.args(arguments);
+    command
+}
