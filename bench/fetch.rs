@@ -98,7 +98,8 @@ fn handler(c: &mut Criterion) {
             });
         });
         bed.close_session();
-        let all: Vec<(i32, i64)> = (0..count).map(|p| (p, if p == 0 { next - 1 } else { 0 })).collect();
+        let all: Vec<(i32, i64)> =
+            (0..count).map(|p| (p, if p == 0 { next - 1 } else { 0 })).collect();
         let full = bed.request(0, CLOSE, &all);
         group.bench_function(BenchmarkId::new("full", count), |b| {
             b.iter(|| assert!(bed.fetch(&full).unwrap() > 1_000));
@@ -139,8 +140,7 @@ impl Bed {
         let batch = builder.build(Codec::None, ProducerStamp::NONE).unwrap();
         let header = BatchHeader::parse(&batch).unwrap();
         let (topic, session, epoch, sequence) = (TopicId::ZERO, 0, 0, 0);
-        let mut bed =
-            Self { shard, topic, batch, header, session, epoch, sequence, count, dir };
+        let mut bed = Self { shard, topic, batch, header, session, epoch, sequence, count, dir };
         bed.commit();
         bed.create_topic();
         bed
@@ -201,7 +201,8 @@ impl Bed {
     }
 
     fn open_session(&mut self) {
-        let all: Vec<(i32, i64)> = (0..self.count).map(|p| (p, if p == 0 { 2 } else { 0 })).collect();
+        let all: Vec<(i32, i64)> =
+            (0..self.count).map(|p| (p, if p == 0 { 2 } else { 0 })).collect();
         let request = self.request(0, 0, &all);
         assert!(self.fetch(&request).is_none(), "there is nothing to read");
         self.append(0);
