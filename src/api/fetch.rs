@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::api::Outcome;
 use crate::api::fetch_answer::{Encoder, PartitionData};
+use crate::api::{Outcome, PARTITIONS_MAX};
 use crate::base::{LeaderEpoch, Moment, Offset, TopicId};
 use crate::runtime::network::ConnectionId;
 use crate::shard::park::ParkedFetch;
@@ -73,7 +73,11 @@ impl Request {
         let mut wanted = Vec::new();
         for _ in 0..r.array_len(compact)? {
             let topic = read_topic(&mut r, version)?;
-            for _ in 0..r.array_len(compact)? {
+            let count = r.array_len(compact)?;
+            if wanted.len() + count > PARTITIONS_MAX {
+                return Err(FrameError::TooMany { limit: PARTITIONS_MAX });
+            }
+            for _ in 0..count {
                 wanted.push(read_partition(&mut r, version, topic.clone())?);
             }
             skip_tags(&mut r, compact)?;

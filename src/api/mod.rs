@@ -77,6 +77,10 @@ use crate::wire::messages::KafkaMessage;
 
 pub use table::{API_VERSIONS, Api, On, PRODUCE};
 
+/// Partitions that one request of the hot path may name: what is kept of each is larger than its
+/// few bytes in the request.
+pub(crate) const PARTITIONS_MAX: usize = 200_000;
+
 /// What became of a request.
 #[derive(Debug)]
 pub enum Outcome {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::api::error::Failure;
 use crate::api::leaders::{CurrentLeader, Leaders};
-use crate::api::{CloseReason, Outcome};
+use crate::api::{CloseReason, Outcome, PARTITIONS_MAX};
 use crate::base::{Moment, Offset, TopicId};
 use crate::partition::append::{RecordRefusal, single_batch};
 use crate::shard::append::{Acks, ProduceError, Produced};
@@ -124,6 +124,9 @@ impl Request<'_> {
             (local, name, TopicId::ZERO)
         };
         let count = reader.array_len(compact)?;
+        if self.answers.len() + count > PARTITIONS_MAX {
+            return Err(FrameError::TooMany { limit: PARTITIONS_MAX });
+        }
         for _ in 0..count {
             let index = reader.i32()?;
             let records = reader.nullable_bytes(compact)?;

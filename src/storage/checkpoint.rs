@@ -17,6 +17,9 @@ use super::tail::block_floor;
 use super::{LogId, StorageError};
 use crate::base::Moment;
 
+/// Until a checkpoint is tried again that found no chunk to free.
+const RETRY_MS: i64 = 50;
+
 /// A running checkpoint.
 pub(super) struct Checkpoint {
     /// Newest chunk that is to be freed.
@@ -48,7 +51,10 @@ impl Store {
         if busy || self.failed || !(old || self.ring.is_half_full()) {
             return;
         }
-        let Some(upto) = self.ring.close() else { return };
+        let Some(upto) = self.ring.close() else {
+            self.checkpoint_at = now.plus_ms(RETRY_MS);
+            return;
+        };
         self.checkpoint_wanted = false;
         let mut ids: Vec<_> =
             self.ring.live().filter(|l| l.number <= upto).flat_map(|l| l.logs.clone()).collect();

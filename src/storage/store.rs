@@ -331,17 +331,19 @@ impl Store {
 
     /// The next time at which [`Store::on_time`] or [`Store::commit`] has something to do.
     pub fn next_deadline(&self) -> Moment {
-        let checkpoint = if self.checkpoint_wanted && self.checkpoint.is_none() {
-            self.checkpoint_at
-        } else {
-            Moment::NEVER
-        };
-        let commits = if self.writer.is_some() && !self.full {
-            self.lazy_deadline.min(self.metas_deadline)
-        } else {
-            Moment::NEVER
-        };
-        checkpoint.min(commits).min(self.retention_at)
+        if self.failed {
+            return Moment::NEVER;
+        }
+        let mut next = self.retention_at;
+        if self.writer.is_some() {
+            if self.checkpoint_wanted && self.checkpoint.is_none() {
+                next = next.min(self.checkpoint_at);
+            }
+            if !self.full {
+                next = next.min(self.lazy_deadline).min(self.metas_deadline);
+            }
+        }
+        next
     }
 
     /// Fences a log: what happened to it is not known any more.

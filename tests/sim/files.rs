@@ -94,7 +94,7 @@ impl Node {
         while at < end {
             match self.store.read(self.log, at, end, 1 << 20, true).unwrap() {
                 Read::Ready(batches) => {
-                    bytes.extend(batches.parts.iter().flat_map(|p| p.iter().copied()));
+                    bytes.extend_from_slice(&batches.parts.concat());
                     at = batches.next;
                 }
                 Read::Pending => drop(self.rest()),

@@ -10,7 +10,7 @@ fn number(name: &str, default: u64) -> u64 {
 
 /// Runs seeds of one kind of world; panics with the first that fails.
 fn run(kind: Kind, share: u64) {
-    let (first, count) = (number("SEED", 0), number("SEEDS", 2400) / share);
+    let (first, count) = (number("SEED", 0), number("SEEDS", 400) / share);
     for seed in first..first + count.max(1) {
         let outcome = catch_unwind(AssertUnwindSafe(|| World::new(kind, seed).run()));
         if let Err(panic) = outcome {

@@ -1,0 +1,32 @@
+//! The real binary end to end: crashes, restarts, real input, bad input, and Kafka's rules seen from
+//! the socket. `SEED=n` repeats the choices of a run that failed.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+#![allow(clippy::disallowed_methods, reason = "tests of a real process live in real time")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod flights;
+mod kill;
+
+use std::path::PathBuf;
+
+use rdkafka::config::ClientConfig;
+
+/// Inputs that are too large for the repository lie here, beside the clone, or nowhere.
+fn shared(path: &str) -> Option<PathBuf> {
+    let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared");
+    let root = std::env::var_os("SHARED").map_or_else(|| beside.into(), PathBuf::from);
+    Some(root.join(path)).filter(|path| path.exists())
+}
+
+/// A librdkafka client that comes back soon after its broker does.
+fn client(bootstrap: &str, settings: &[(&str, &str)]) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", bootstrap);
+    config.set("reconnect.backoff.ms", "20").set("reconnect.backoff.max.ms", "100");
+    for (key, value) in settings {
+        config.set(*key, *value);
+    }
+    config
+}
