@@ -331,6 +331,9 @@ impl Fetch {
     fn read(&self, shard: &mut Shard, wanted: &Wanted, budget: &mut Budget) -> PartitionData {
         let log = match locate(shard, wanted) {
             Ok(log) => log,
+            Err(Missing::NotLeader) => {
+                return PartitionData::failed(ErrorCode::NOT_LEADER_OR_FOLLOWER);
+            }
             Err(missing) => return PartitionData::unknown(missing.into()),
         };
         let Some(partition) = shard.partitions.get(log) else {

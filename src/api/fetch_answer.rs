@@ -50,7 +50,7 @@ impl PartitionData {
         }
     }
 
-    /// For a partition that this node does not have, Kafka sends an empty list, not null.
+    /// For a partition that does not exist, Kafka sends an empty list, not null.
     pub(super) fn unknown(code: ErrorCode) -> Self {
         Self { aborted: Some(0), ..Self::failed(code) }
     }

@@ -125,10 +125,14 @@ mod tests {
             let request = msg!(FetchRequest { topics: vec![fetched] });
             let answer: FetchResponse = world.ask(1, version, &request);
             let rows = answer.responses[0].partitions.iter();
-            let rows = rows.map(|p| (p.error_code, p.current_leader.leader_id));
+            let rows = rows.map(|p| {
+                let leader = p.current_leader.leader_id;
+                (p.error_code, leader, p.aborted_transactions.is_some())
+            });
             let told = version >= 16;
             let (a, b) = if told { (0, 2) } else { (-1, -1) };
-            assert_eq!(rows.collect::<Vec<_>>(), [(6, a), (0, -1), (6, b), (3, -1)], "v{version}");
+            let expect = [(6, a, false), (0, -1, false), (6, b, false), (3, -1, true)];
+            assert_eq!(rows.collect::<Vec<_>>(), expect, "v{version}");
             let nodes: Vec<_> = answer.node_endpoints.iter().map(|n| (n.node_id, n.port)).collect();
             assert_eq!(nodes, [(0, 9092), (2, 9094)][if told { 0 } else { 2 }..], "v{version}");
         }
