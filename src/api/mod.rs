@@ -6,7 +6,7 @@
 //!
 //! A request that changes metadata runs on the shard that holds the controller: its frame is sent
 //! there as it came ([`On::Controller`]), and its answer comes back to the connection by the
-//! [`Slot`](crate::shard::Slot) in its [`Call`].
+//! [`Slot`] in its [`Call`].
 
 pub mod alter_configs;
 pub mod alter_partition_reassignments;
