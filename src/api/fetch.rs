@@ -297,7 +297,7 @@ impl Fetch {
                 for (place, wanted) in wanted.iter().enumerate() {
                     let data = self.read(shard, wanted, &mut budget);
                     told.push((place as u64, data.tells(), data.has_records()));
-                    encoder.push(wanted, data);
+                    encoder.push(&shard.image, wanted, data);
                 }
                 if budget.only_pending() && !expired {
                     return None;
@@ -323,7 +323,7 @@ impl Fetch {
                     let news = tells != (wanted.told_high_watermark, wanted.told_log_start);
                     if data.has_records() || data.code != ErrorCode::NONE || news {
                         told.push((place, tells, data.has_records()));
-                        encoder.push(wanted, data);
+                        encoder.push(&shard.image, wanted, data);
                     }
                 }
                 let waits = budget.only_pending() && !expired;
@@ -341,6 +341,9 @@ impl Fetch {
     fn read(&self, shard: &mut Shard, wanted: &Wanted, budget: &mut Budget) -> PartitionData {
         let log = match locate(shard, wanted) {
             Ok(log) => log,
+            Err(Missing::NotLeader) => {
+                return PartitionData::failed(ErrorCode::NOT_LEADER_OR_FOLLOWER);
+            }
             Err(missing) => return PartitionData::unknown(missing.into()),
         };
         let Some(partition) = shard.partitions.get(log) else {
@@ -368,6 +371,7 @@ impl Fetch {
             log_start,
             aborted: self.read_committed.then_some(0),
             diverging: None,
+            leader: None,
             records: Vec::new(),
         };
         if wanted.last_epoch.0 >= 0 {

@@ -1,7 +1,7 @@
 //! One seeded world: a store on a simulated disk, a model of what it must hold, and a driver that
 //! does things to both in random order.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use klamm::base::{LeaderEpoch, Moment, Offset, TopicId, TopicPartition, WallMs};
@@ -43,6 +43,8 @@ pub(crate) struct World {
     wall: WallMs,
     counter: u64,
     faults: Faults,
+    /// A bit of the journal that was flipped: file, byte.
+    journal_rot: Option<(PathBuf, usize)>,
     trace: u64,
 }
 
@@ -95,6 +97,7 @@ impl World {
             wall: WallMs(1_700_000_000_000),
             counter: 0,
             faults: Faults::default(),
+            journal_rot: None,
             trace: 0,
         };
         world.open();
@@ -138,6 +141,7 @@ impl World {
                 self.settle();
                 self.close();
             }
+            97 if self.kind == Kind::Rot => self.rot_journal(),
             99 if self.kind == Kind::Rot => self.rot(),
             _ => self.toggle_faults(),
         }
@@ -167,6 +171,11 @@ impl World {
                     break;
                 }
                 Ok(_) => self.disk.restart(),
+                Err(StorageError::JournalDamaged { .. }) if self.journal_rot.is_some() => {
+                    // The operator restores the file from a backup.
+                    let (path, at) = self.journal_rot.take().unwrap();
+                    self.disk.rot(&path, at, 0);
+                }
                 Err(e) => {
                     let faulty = self.disk.is_crashed() || self.faults != Faults::default();
                     assert!(faulty, "recovery failed: {e}: {e:?}");
@@ -177,6 +186,7 @@ impl World {
             }
         }
         self.disk.crash_in(u64::MAX);
+        self.journal_rot = None;
         self.on_opened();
     }
 
@@ -598,6 +608,36 @@ impl World {
             self.faults = Faults { write, sync, read };
             self.disk.set_faults(self.faults);
         }
+    }
+
+    /// Flips a bit of a commit in the journal, not of the last one: that one's loss looks like a
+    /// commit that was torn.
+    fn rot_journal(&mut self) {
+        let generation = self.disk.bytes(Path::new("/node-0/journal/generation"));
+        let text = String::from_utf8(generation).unwrap();
+        let generation = text.lines().nth(1).and_then(|l| l.split(' ').next()).unwrap();
+        let generation = u64::from_str_radix(generation, 16).unwrap();
+        let mut commits = Vec::new();
+        for path in self.disk.files().iter().filter(|f| f.extension().is_some_and(|e| e == "chunk"))
+        {
+            let bytes = self.disk.bytes(path);
+            for (i, block) in bytes.chunks_exact(4096).enumerate() {
+                let word = |at: usize| u64::from_le_bytes(block[at..at + 8].try_into().unwrap());
+                if block.starts_with(b"klammjnl") && word(16) == generation {
+                    commits.push((word(24), path.clone(), 4096 * i));
+                }
+            }
+        }
+        commits.sort();
+        commits.pop();
+        if commits.is_empty() {
+            return;
+        }
+        let (_, path, at) = commits.swap_remove(self.rng.below(commits.len()));
+        let at = at + self.rng.below(60);
+        self.disk.rot(&path, at, 0);
+        self.journal_rot = Some((path, at));
+        self.crash();
     }
 
     /// Flips a bit of a batch in a segment file, where a checksum or an order covers it.
