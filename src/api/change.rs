@@ -49,6 +49,11 @@ impl From<ControllerError> for Refused {
             E::UnknownTopicId(_) => ErrorCode::UNKNOWN_TOPIC_ID,
             E::DeletionDisabled => ErrorCode::TOPIC_DELETION_DISABLED,
             E::InvalidPartitions(_) => ErrorCode::INVALID_PARTITIONS,
+            E::NoTopicToReassign(_) | E::NoPartitionToReassign { .. } => {
+                ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
+            }
+            E::NotReassigning => ErrorCode::NO_REASSIGNMENT_IN_PROGRESS,
+            E::ReplicationFactorChanged { .. } => ErrorCode::INVALID_REPLICATION_FACTOR,
             E::NoReplicas | E::TooFewNodes { .. } | E::NoReplicationYet { .. } => {
                 ErrorCode::INVALID_REPLICATION_FACTOR
             }

@@ -1,6 +1,5 @@
 //! Kafka's error codes for what the machines below refuse.
 
-use crate::base::{LeaderEpoch, NodeId};
 use crate::coordinator::{GroupError, Outcomes};
 use crate::partition::append::{RecordRefusal, Refusal};
 use crate::partition::leader::EpochError;
@@ -10,7 +9,6 @@ use crate::shard::partition::Missing;
 use crate::shard::sessions::SessionError;
 use crate::storage::StorageError;
 use crate::wire::ErrorCode;
-use crate::wire::writer::Writer;
 
 /// What a partition's answer says of a failure.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -157,14 +155,4 @@ impl From<SessionError> for ErrorCode {
             SessionError::TopicIds => Self::FETCH_SESSION_TOPIC_ID_ERROR,
         }
     }
-}
-
-/// Ends a struct with the one tagged field by which an answer names the current leader (KIP-951).
-pub fn current_leader_tag(w: &mut Writer, tag: u32, node: NodeId, epoch: LeaderEpoch) {
-    let mut value = w.tag_value();
-    value.i32(node.0);
-    value.i32(epoch.0);
-    value.no_tags();
-    w.uvarint(1);
-    w.tag(tag, &value);
 }

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::api::Outcome;
 use crate::api::fetch_answer::{Encoder, PartitionData};
+use crate::api::{Outcome, PARTITIONS_MAX};
 use crate::base::{LeaderEpoch, Moment, Offset, TopicId};
 use crate::runtime::network::ConnectionId;
 use crate::shard::park::ParkedFetch;
@@ -31,6 +31,8 @@ const RACK_FROM: i16 = 11;
 const REPLICA_STATE_FROM: i16 = 15;
 const READ_COMMITTED: i8 = 1;
 const FINAL_EPOCH: i32 = -1;
+/// How much longer than its client asked a fetch waits for the disk.
+const DISK_WAIT: Duration = Duration::from_secs(10);
 
 /// Serves the request.
 pub fn handle(shard: &mut Shard, call: &Call, body: &[u8]) -> Outcome {
@@ -73,7 +75,11 @@ impl Request {
         let mut wanted = Vec::new();
         for _ in 0..r.array_len(compact)? {
             let topic = read_topic(&mut r, version)?;
-            for _ in 0..r.array_len(compact)? {
+            let count = r.array_len(compact)?;
+            if wanted.len() + count > PARTITIONS_MAX {
+                return Err(FrameError::TooMany { limit: PARTITIONS_MAX });
+            }
+            for _ in 0..count {
                 wanted.push(read_partition(&mut r, version, topic.clone())?);
             }
             skip_tags(&mut r, compact)?;
@@ -151,6 +157,8 @@ enum Source {
 struct Fetch {
     call: Call,
     deadline: Moment,
+    /// The client's wait is over, but all there is lies on disk and is on its way.
+    awaits_disk: bool,
     min_bytes: i32,
     max_bytes: i32,
     read_committed: bool,
@@ -180,6 +188,7 @@ fn begin(shard: &mut Shard, call: &Call, request: Request) -> Result<Fetch, Erro
     Ok(Fetch {
         call: call.clone(),
         deadline: now + wait,
+        awaits_disk: false,
         min_bytes: request.min_bytes,
         max_bytes: request.max_bytes.clamp(0, shard.config.fetch_bytes_max),
         read_committed: request.read_committed,
@@ -197,12 +206,17 @@ impl ParkedFetch for Fetch {
     }
 
     fn look(&mut self, shard: &mut Shard, expired: bool) -> Option<Answer> {
-        if !expired && !self.is_ready(shard) {
+        if !expired && !self.awaits_disk && !self.is_ready(shard) {
             self.watch(shard);
             return None;
         }
-        let answer = self.answer(shard, expired);
+        let answer = self.answer(shard, expired && self.awaits_disk);
         if answer.is_none() {
+            // However short the client's wait: what there is and lies on disk is not "nothing".
+            if expired {
+                self.awaits_disk = true;
+                self.deadline = shard.now + DISK_WAIT;
+            }
             self.watch(shard);
         }
         answer
@@ -283,7 +297,7 @@ impl Fetch {
                 for (place, wanted) in wanted.iter().enumerate() {
                     let data = self.read(shard, wanted, &mut budget);
                     told.push((place as u64, data.tells(), data.has_records()));
-                    encoder.push(wanted, data);
+                    encoder.push(&shard.image, wanted, data);
                 }
                 if budget.only_pending() && !expired {
                     return None;
@@ -309,7 +323,7 @@ impl Fetch {
                     let news = tells != (wanted.told_high_watermark, wanted.told_log_start);
                     if data.has_records() || data.code != ErrorCode::NONE || news {
                         told.push((place, tells, data.has_records()));
-                        encoder.push(wanted, data);
+                        encoder.push(&shard.image, wanted, data);
                     }
                 }
                 let waits = budget.only_pending() && !expired;
@@ -327,6 +341,9 @@ impl Fetch {
     fn read(&self, shard: &mut Shard, wanted: &Wanted, budget: &mut Budget) -> PartitionData {
         let log = match locate(shard, wanted) {
             Ok(log) => log,
+            Err(Missing::NotLeader) => {
+                return PartitionData::failed(ErrorCode::NOT_LEADER_OR_FOLLOWER);
+            }
             Err(missing) => return PartitionData::unknown(missing.into()),
         };
         let Some(partition) = shard.partitions.get(log) else {
@@ -354,6 +371,7 @@ impl Fetch {
             log_start,
             aborted: self.read_committed.then_some(0),
             diverging: None,
+            leader: None,
             records: Vec::new(),
         };
         if wanted.last_epoch.0 >= 0 {

@@ -5,7 +5,9 @@ use std::mem;
 use bytes::Bytes;
 
 use crate::api::fetch::{FLEXIBLE_FROM, SESSION_FROM, TOPIC_ID_FROM, records_len};
+use crate::api::leaders::{CurrentLeader, Leaders};
 use crate::base::{LeaderEpoch, Offset};
+use crate::image::Image;
 use crate::shard::Call;
 use crate::shard::sessions::{TopicKey, Wanted};
 use crate::wire::ErrorCode;
@@ -14,7 +16,9 @@ use crate::wire::writer::Writer;
 
 const LOG_START_FROM: i16 = 5;
 const PREFERRED_REPLICA_FROM: i16 = 11;
+const CURRENT_LEADER_FROM: i16 = 16;
 const DIVERGING_EPOCH_TAG: u32 = 0;
+const CURRENT_LEADER_TAG: u32 = 1;
 
 /// One partition of the answer.
 #[derive(Debug)]
@@ -26,6 +30,8 @@ pub(super) struct PartitionData {
     /// Number of aborted transactions; `None` is null, as for read_uncommitted.
     pub(super) aborted: Option<usize>,
     pub(super) diverging: Option<(LeaderEpoch, Offset)>,
+    /// Who leads it, where the error is that another does, or did before.
+    pub(super) leader: Option<CurrentLeader>,
     pub(super) records: Vec<Bytes>,
 }
 
@@ -39,11 +45,12 @@ impl PartitionData {
             log_start: none,
             aborted: None,
             diverging: None,
+            leader: None,
             records: Vec::new(),
         }
     }
 
-    /// For a partition that this node does not have, Kafka sends an empty list, not null.
+    /// For a partition that does not exist, Kafka sends an empty list, not null.
     pub(super) fn unknown(code: ErrorCode) -> Self {
         Self { aborted: Some(0), ..Self::failed(code) }
     }
@@ -68,14 +75,22 @@ pub(super) struct Encoder<'a> {
     code: ErrorCode,
     session_id: i32,
     topics: Vec<(TopicKey, Vec<(i32, PartitionData)>)>,
+    leaders: Leaders,
 }
 
 impl<'a> Encoder<'a> {
     pub(super) fn new(call: &'a Call, code: ErrorCode, session_id: i32) -> Self {
-        Self { call, code, session_id, topics: Vec::new() }
+        Self { call, code, session_id, topics: Vec::new(), leaders: Leaders::default() }
     }
 
-    pub(super) fn push(&mut self, wanted: &Wanted, data: PartitionData) {
+    pub(super) fn push(&mut self, image: &Image, wanted: &Wanted, mut data: PartitionData) {
+        let moved = [ErrorCode::NOT_LEADER_OR_FOLLOWER, ErrorCode::FENCED_LEADER_EPOCH];
+        if let TopicKey::Id(topic) = wanted.topic
+            && moved.contains(&data.code)
+            && self.call.version >= CURRENT_LEADER_FROM
+        {
+            data.leader = self.leaders.find(image, topic, wanted.partition);
+        }
         match self.topics.last_mut() {
             Some((topic, partitions)) if *topic == wanted.topic => {
                 partitions.push((wanted.partition, data));
@@ -109,7 +124,7 @@ impl<'a> Encoder<'a> {
             }
             w.no_tags();
         }
-        w.no_tags();
+        self.leaders.end(&mut w);
         Answer { parts: with_size(pieces, w), is_lost: false }
     }
 }
@@ -136,9 +151,10 @@ fn push_partition(
     for part in data.records {
         pieces.push(Piece { own_before: w.written(), records: part });
     }
-    match data.diverging {
-        None => w.no_tags(),
-        Some((epoch, end)) => {
+    match (data.diverging, data.leader) {
+        (None, None) => w.no_tags(),
+        (None, Some(leader)) => leader.write(w, CURRENT_LEADER_TAG),
+        (Some((epoch, end)), _) => {
             let mut value = w.tag_value();
             value.i32(epoch.0);
             value.i64(end.0);

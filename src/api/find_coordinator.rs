@@ -18,7 +18,7 @@ use crate::wire::{ErrorCode, StrBytes};
 /// First version that asks for several keys at once.
 const BATCH_FROM: i16 = 4;
 const GROUP: i8 = 0;
-const TRANSACTION: i8 = 1;
+pub(super) const TRANSACTION: i8 = 1;
 
 /// Serves the request.
 pub fn handle(shard: &mut Shard, call: &Call, request: FindCoordinatorRequest) -> Outcome {
@@ -35,7 +35,7 @@ pub fn handle(shard: &mut Shard, call: &Call, request: FindCoordinatorRequest) -
     Outcome::answer(call, &msg!(FindCoordinatorResponse { coordinators }))
 }
 
-fn find<'a>(shard: &'a Shard, kind: i8, key: &str) -> Result<&'a Node, ErrorCode> {
+pub(super) fn find<'a>(shard: &'a Shard, kind: i8, key: &str) -> Result<&'a Node, ErrorCode> {
     let image = &shard.image;
     let node = match kind {
         GROUP => image.topic(CONSUMER_OFFSETS).and_then(|topic| {

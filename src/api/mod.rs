@@ -6,23 +6,37 @@
 //!
 //! A request that changes metadata runs on the shard that holds the controller: its frame is sent
 //! there as it came ([`On::Controller`]), and its answer comes back to the connection by the
-//! [`Slot`](crate::shard::Slot) in its [`Call`].
+//! [`Slot`] in its [`Call`].
 
 pub mod alter_configs;
+pub mod alter_partition_reassignments;
+pub mod alter_replica_log_dirs;
 pub mod api_versions;
 pub mod change;
+pub mod consumer_group_describe;
+pub mod create_acls;
+pub mod create_delegation_token;
 pub mod create_partitions;
 pub mod create_topics;
+pub mod delete_acls;
 pub mod delete_groups;
 pub mod delete_records;
 pub mod delete_topics;
+pub mod describe_acls;
+pub mod describe_client_quotas;
 pub mod describe_cluster;
 pub mod describe_configs;
+pub mod describe_delegation_token;
 pub mod describe_groups;
 pub mod describe_log_dirs;
 pub mod describe_producers;
+pub mod describe_quorum;
 pub mod describe_topic_partitions;
+pub mod describe_transactions;
+pub mod describe_user_scram_credentials;
+pub mod elect_leaders;
 pub mod error;
+pub mod expire_delegation_token;
 pub mod fetch;
 mod fetch_answer;
 pub mod find_coordinator;
@@ -30,18 +44,24 @@ pub mod heartbeat;
 pub mod incremental_alter_configs;
 pub mod init_producer_id;
 pub mod join_group;
+mod leaders;
 pub mod leave_group;
 pub mod list_config_resources;
 pub mod list_groups;
 pub mod list_offsets;
+pub mod list_partition_reassignments;
+pub mod list_transactions;
 pub mod metadata;
 pub mod offset_commit;
 pub mod offset_delete;
 pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 pub mod produce;
+pub mod renew_delegation_token;
 mod resources;
 mod rights;
+pub mod sasl_authenticate;
+pub mod sasl_handshake;
 pub mod sync_group;
 pub mod table;
 #[cfg(test)]
@@ -56,6 +76,10 @@ use crate::wire::frame::{self, Answer, FrameError, RequestHeader};
 use crate::wire::messages::KafkaMessage;
 
 pub use table::{API_VERSIONS, Api, On, PRODUCE};
+
+/// Partitions that one request of the hot path may name: what is kept of each is larger than its
+/// few bytes in the request.
+pub(crate) const PARTITIONS_MAX: usize = 200_000;
 
 /// What became of a request.
 #[derive(Debug)]

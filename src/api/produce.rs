@@ -8,9 +8,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::api::error::{self, Failure};
-use crate::api::{CloseReason, Outcome};
-use crate::base::{LeaderEpoch, Moment, NodeId, Offset, TopicId};
+use crate::api::error::Failure;
+use crate::api::leaders::{CurrentLeader, Leaders};
+use crate::api::{CloseReason, Outcome, PARTITIONS_MAX};
+use crate::base::{Moment, Offset, TopicId};
 use crate::partition::append::{RecordRefusal, single_batch};
 use crate::shard::append::{Acks, ProduceError, Produced};
 use crate::shard::park::{ParkedAck, WaitEnd};
@@ -28,6 +29,7 @@ const ZSTD_FROM: i16 = 7;
 const LOG_START_FROM: i16 = 5;
 const RECORD_ERRORS_FROM: i16 = 8;
 const CURRENT_LEADER_FROM: i16 = 10;
+const CURRENT_LEADER_TAG: u32 = 0;
 /// The one client that may write to internal topics.
 const ADMIN_CLIENT: &str = "__admin_client";
 
@@ -57,6 +59,7 @@ fn produce(shard: &mut Shard, call: &Call, body: &[u8]) -> Result<Outcome, Frame
         transactional: transactional_id.is_some(),
         waits: Vec::new(),
         answers: Vec::new(),
+        leaders: Leaders::default(),
     };
     let topics = reader.array_len(compact)?;
     let mut names = Vec::with_capacity(topics.min(64));
@@ -66,8 +69,8 @@ fn produce(shard: &mut Shard, call: &Call, body: &[u8]) -> Result<Outcome, Frame
     if compact {
         reader.skip_tags()?;
     }
-    let Request { waits, answers, acks, .. } = request;
-    let parked = Parked { call: call.clone(), topics: names, answers };
+    let Request { waits, answers, acks, leaders, .. } = request;
+    let parked = Parked { call: call.clone(), topics: names, answers, leaders };
     Ok(finish(shard, parked, acks.unwrap_or(Acks::All), &waits, timeout_ms))
 }
 
@@ -101,6 +104,7 @@ struct Request<'a> {
     transactional: bool,
     waits: Vec<(LogId, Offset, u32)>,
     answers: Vec<PartitionAnswer>,
+    leaders: Leaders,
 }
 
 impl Request<'_> {
@@ -120,6 +124,9 @@ impl Request<'_> {
             (local, name, TopicId::ZERO)
         };
         let count = reader.array_len(compact)?;
+        if self.answers.len() + count > PARTITIONS_MAX {
+            return Err(FrameError::TooMany { limit: PARTITIONS_MAX });
+        }
         for _ in 0..count {
             let index = reader.i32()?;
             let records = reader.nullable_bytes(compact)?;
@@ -127,7 +134,12 @@ impl Request<'_> {
                 reader.skip_tags()?;
             }
             let log = local.as_ref().map_err(|m| *m).and_then(|topic| topic.log(index));
-            let answer = self.partition(shard, log, index, records.unwrap_or_default());
+            let mut answer = self.partition(shard, log, index, records.unwrap_or_default());
+            let led_elsewhere = answer.failure.code == ErrorCode::NOT_LEADER_OR_FOLLOWER
+                && self.call.version >= CURRENT_LEADER_FROM;
+            if let (true, Ok(topic)) = (led_elsewhere, &local) {
+                answer.leader = self.leaders.find(&shard.image, topic.id, index);
+            }
             self.answers.push(answer);
         }
         if compact {
@@ -213,7 +225,7 @@ struct PartitionAnswer {
     log_append_time: i64,
     log_start: i64,
     waits: bool,
-    leader: Option<(NodeId, LeaderEpoch)>,
+    leader: Option<CurrentLeader>,
 }
 
 impl PartitionAnswer {
@@ -248,6 +260,7 @@ struct Parked {
     call: Call,
     topics: Vec<TopicAnswer>,
     answers: Vec<PartitionAnswer>,
+    leaders: Leaders,
 }
 
 impl ParkedAck for Parked {
@@ -292,7 +305,7 @@ impl Parked {
             w.no_tags();
         }
         w.i32(0);
-        w.no_tags();
+        self.leaders.end(&mut w);
         Answer { parts: vec![w.finish()], is_lost: false }
     }
 }
@@ -314,8 +327,8 @@ fn encode_partition(w: &mut Writer, version: i16, answer: &PartitionAnswer) {
         }
         w.string(answer.failure.message.as_deref());
     }
-    match answer.leader.filter(|_| version >= CURRENT_LEADER_FROM) {
+    match answer.leader {
         None => w.no_tags(),
-        Some((node, epoch)) => error::current_leader_tag(w, 0, node, epoch),
+        Some(leader) => leader.write(w, CURRENT_LEADER_TAG),
     }
 }

@@ -38,7 +38,7 @@ pub struct Api {
 }
 
 macro_rules! apis {
-    ($($key:literal $module:ident($body:ident) $min:literal..=$max:literal flexible $flexible:tt $on:ident),* $(,)?) => {
+    ($($key:literal $module:ident($request:ident $(, as $bytes:ident)?) $min:literal..=$max:literal flexible $flexible:tt $on:ident),* $(,)?) => {
         /// All rows, by key.
         pub const APIS: &[Api] = &[$(Api {
             key: $key,
@@ -47,12 +47,21 @@ macro_rules! apis {
             max: $max,
             flexible_from: apis!(@flexible $flexible),
             on: On::$on,
-            handler: apis!(@handler $module $body),
+            handler: apis!(@handler $module $request $($bytes)?),
         }),*];
+
+        /// The body of a request that holds nothing but defaults, and whether it is flexible.
+        #[cfg(test)]
+        fn defaults(key: i16, version: i16) -> (bytes::BytesMut, bool) {
+            match key {
+                $($key => tests::encode::<crate::wire::messages::$request>(version),)*
+                _ => panic!("no row has the key {key}"),
+            }
+        }
     };
     (@flexible never) => { i16::MAX };
     (@flexible $from:literal) => { $from };
-    (@handler $module:ident bytes) => { crate::api::$module::handle };
+    (@handler $module:ident $request:ident bytes) => { crate::api::$module::handle };
     (@handler $module:ident $request:ident) => {
         |shard, call, body| match decode::<crate::wire::messages::$request>(call, body) {
             Ok(request) => crate::api::$module::handle(shard, call, request),
@@ -61,10 +70,10 @@ macro_rules! apis {
     };
 }
 
-// Key, module, what its handler takes, versions, first flexible version, where it is served.
+// Key, module, its request and whether the handler reads that itself, versions, first flexible version, where it is served.
 apis! {
-    0 produce(bytes) 3..=13 flexible 9 Here,
-    1 fetch(bytes) 4..=18 flexible 12 Here,
+    0 produce(ProduceRequest, as bytes) 3..=13 flexible 9 Here,
+    1 fetch(FetchRequest, as bytes) 4..=18 flexible 12 Here,
     2 list_offsets(ListOffsetsRequest) 1..=11 flexible 6 Here,
     3 metadata(MetadataRequest) 0..=13 flexible 9 Here,
     8 offset_commit(OffsetCommitRequest) 2..=10 flexible 8 Here,
@@ -76,21 +85,40 @@ apis! {
     14 sync_group(SyncGroupRequest) 0..=5 flexible 4 Here,
     15 describe_groups(DescribeGroupsRequest) 0..=6 flexible 5 Here,
     16 list_groups(ListGroupsRequest) 0..=5 flexible 3 Here,
+    17 sasl_handshake(SaslHandshakeRequest) 0..=1 flexible never Here,
     18 api_versions(ApiVersionsRequest) 0..=4 flexible 3 Here,
     19 create_topics(CreateTopicsRequest) 2..=7 flexible 5 Controller,
     20 delete_topics(DeleteTopicsRequest) 1..=6 flexible 4 Controller,
     21 delete_records(DeleteRecordsRequest) 0..=2 flexible 2 Here,
     22 init_producer_id(InitProducerIdRequest) 0..=5 flexible 2 Controller,
     23 offset_for_leader_epoch(OffsetForLeaderEpochRequest) 2..=4 flexible 4 Here,
+    29 describe_acls(DescribeAclsRequest) 1..=3 flexible 2 Here,
+    30 create_acls(CreateAclsRequest) 1..=3 flexible 2 Here,
+    31 delete_acls(DeleteAclsRequest) 1..=3 flexible 2 Here,
     32 describe_configs(DescribeConfigsRequest) 1..=4 flexible 4 Here,
     33 alter_configs(AlterConfigsRequest) 0..=2 flexible 2 Controller,
+    34 alter_replica_log_dirs(AlterReplicaLogDirsRequest) 1..=2 flexible 2 Here,
     35 describe_log_dirs(DescribeLogDirsRequest) 1..=5 flexible 2 Here,
+    36 sasl_authenticate(SaslAuthenticateRequest) 0..=2 flexible 2 Here,
     37 create_partitions(CreatePartitionsRequest) 0..=3 flexible 2 Controller,
+    38 create_delegation_token(CreateDelegationTokenRequest) 1..=3 flexible 2 Here,
+    39 renew_delegation_token(RenewDelegationTokenRequest) 1..=2 flexible 2 Here,
+    40 expire_delegation_token(ExpireDelegationTokenRequest) 1..=2 flexible 2 Here,
+    41 describe_delegation_token(DescribeDelegationTokenRequest) 1..=3 flexible 2 Here,
     42 delete_groups(DeleteGroupsRequest) 0..=2 flexible 2 Here,
+    43 elect_leaders(ElectLeadersRequest) 0..=2 flexible 2 Here,
     44 incremental_alter_configs(IncrementalAlterConfigsRequest) 0..=1 flexible 1 Controller,
+    45 alter_partition_reassignments(AlterPartitionReassignmentsRequest) 0..=1 flexible 0 Controller,
+    46 list_partition_reassignments(ListPartitionReassignmentsRequest) 0..=0 flexible 0 Here,
     47 offset_delete(OffsetDeleteRequest) 0..=0 flexible never Here,
+    48 describe_client_quotas(DescribeClientQuotasRequest) 0..=1 flexible 1 Here,
+    50 describe_user_scram_credentials(DescribeUserScramCredentialsRequest) 0..=0 flexible 0 Here,
+    55 describe_quorum(DescribeQuorumRequest) 0..=2 flexible 0 Controller,
     60 describe_cluster(DescribeClusterRequest) 0..=2 flexible 0 Here,
     61 describe_producers(DescribeProducersRequest) 0..=0 flexible 0 Here,
+    65 describe_transactions(DescribeTransactionsRequest) 0..=0 flexible 0 Here,
+    66 list_transactions(ListTransactionsRequest) 0..=2 flexible 0 Here,
+    69 consumer_group_describe(ConsumerGroupDescribeRequest) 0..=1 flexible 0 Here,
     74 list_config_resources(ListConfigResourcesRequest) 0..=1 flexible 0 Here,
     75 describe_topic_partitions(DescribeTopicPartitionsRequest) 0..=0 flexible 0 Here,
 }
@@ -104,4 +132,34 @@ pub fn find(key: i16) -> Option<&'static Api> {
 /// a flexible one, as Kafka takes an unknown version of ApiVersions.
 pub fn is_flexible(key: i16, version: i16) -> bool {
     find(key).is_none_or(|api| version >= api.flexible_from)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+
+    use super::*;
+    use crate::api::testing::World;
+    use crate::wire::ApiVersion;
+    use crate::wire::messages::KafkaRequest;
+
+    pub(super) fn encode<Q: KafkaRequest + Default>(version: i16) -> (BytesMut, bool) {
+        let (mut body, version) = (BytesMut::new(), ApiVersion::new(version));
+        Q::default().encode_into(&mut body, version).unwrap();
+        (body, Q::is_flexible(version))
+    }
+
+    #[test]
+    fn each_version_of_each_api_answers_a_request_of_defaults() {
+        let mut world = World::new(2, "");
+        for api in APIS {
+            for version in api.min..=api.max {
+                let (body, flexible) = defaults(api.key, version);
+                assert_eq!(is_flexible(api.key, version), flexible, "{} v{version}", api.key);
+                let answer = world.ask_bytes(1, api.key, version, &body);
+                // With acks=0, the default, a producer wants no answer.
+                assert_eq!(answer.is_some(), api.key != PRODUCE, "{} v{version}", api.key);
+            }
+        }
+    }
 }

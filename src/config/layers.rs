@@ -115,6 +115,12 @@ pub struct NodeLimits {
 }
 
 impl NodeLimits {
+    /// Open connections that one address may have.
+    pub fn connections_from(&self, address: &str) -> u32 {
+        let own = self.connections_per_ip_overrides.iter().find(|(a, _)| a == address);
+        own.map_or(self.connections_per_ip_max, |(_, limit)| *limit)
+    }
+
     /// Works them out.
     pub fn of(layers: &Layers<'_>) -> Self {
         let overrides = layers.text("max.connections.per.ip.overrides").unwrap_or_default();

@@ -49,8 +49,6 @@ pub struct ServerConfig {
     pub described_partitions_max: usize,
     /// Largest request frame.
     pub request_bytes_max: usize,
-    /// Bytes of requests that a node holds; `None` leaves it to the memory budget.
-    pub queued_request_bytes_max: Option<u64>,
     /// Idle connections are closed after this; never when not positive.
     pub connections_idle_ms: i64,
     /// Connections that wait to be accepted.
@@ -201,7 +199,6 @@ impl ServerConfig {
         self.fetch_sessions_max = size("max.incremental.fetch.session.cache.slots");
         self.described_partitions_max = size("max.request.partition.size.limit");
         self.request_bytes_max = size("socket.request.max.bytes");
-        self.queued_request_bytes_max = u64::try_from(layers.int("queued.max.request.bytes")).ok();
         self.connections_idle_ms = layers.int("connections.max.idle.ms");
         self.listen_backlog = int32("socket.listen.backlog.size");
         self.socket_receive_buffer_bytes = positive("socket.receive.buffer.bytes");
@@ -343,7 +340,6 @@ mod tests {
         assert_eq!(join(&config.listeners), "PLAINTEXT://127.0.0.1:9092");
         assert_eq!(config.group.session_timeout_max_ms, 1_800_000);
         assert_eq!(config.group.offsets_retention_ms, 7 * 24 * 3_600_000);
-        assert_eq!(config.queued_request_bytes_max, None);
         assert_eq!(config.socket_send_buffer_bytes, Some(102_400));
         assert!(config.auto_create_topics && config.rack.is_none());
     }

@@ -44,6 +44,18 @@ pub enum ControllerError {
     /// An assignment that cannot be.
     #[error("{0}")]
     InvalidAssignment(String),
+    /// No topic of this name has replicas to move.
+    #[error("Unable to find a topic named {0}.")]
+    NoTopicToReassign(String),
+    /// The topic has no such partition.
+    #[error("Unable to find partition {topic}:{index}.")]
+    NoPartitionToReassign { topic: String, index: i32 },
+    /// There is no move that could be cancelled.
+    #[error("No reassignment of the partition is in progress.")]
+    NotReassigning,
+    /// Another number of replicas, where the client wants to keep it.
+    #[error("The replication factor is changed from {from} to {to}")]
+    ReplicationFactorChanged { from: usize, to: usize },
     /// More partitions than one request may create.
     #[error("Excessively large number of partitions per request.")]
     TooManyPartitions { wanted: usize, limit: usize },

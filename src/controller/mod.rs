@@ -18,6 +18,7 @@ mod error;
 mod names;
 mod partitions;
 mod placement;
+mod reassign;
 mod topics;
 
 use std::ops::Range;
@@ -30,6 +31,7 @@ pub use configs::{Alteration, AlterationKind};
 pub use error::ControllerError;
 pub use names::check_topic_name;
 pub use partitions::MorePartitions;
+pub use reassign::Reassignment;
 pub use topics::{CreatedTopic, DeletedTopic, NewTopic, TopicRef};
 
 /// Producer ids that one record reserves.

@@ -27,13 +27,8 @@ fn check_replica_count(wanted: usize, image: &Image) -> Result<(), ControllerErr
     }
 }
 
-/// Checks the replicas that a client wants for one partition; `like` are those of another
-/// partition of the same topic, if there is one.
-pub(super) fn check_assignment(
-    replicas: &[NodeId],
-    like: Option<usize>,
-    image: &Image,
-) -> Result<(), ControllerError> {
+/// Whether these nodes can be the replicas of a partition: there are some, all known, none twice.
+pub(super) fn check_replicas(replicas: &[NodeId], image: &Image) -> Result<(), ControllerError> {
     let invalid = |text: String| Err(ControllerError::InvalidAssignment(text));
     if replicas.is_empty() {
         return invalid("The manual partition assignment includes an empty replica list.".into());
@@ -45,14 +40,25 @@ pub(super) fn check_assignment(
             "The manual partition assignment includes the broker {twice} more than once."
         ));
     }
-    if let Some(&unknown) = sorted.iter().find(|&&id| image.node(id).is_none()) {
-        return Err(ControllerError::unknown_broker(unknown));
+    match sorted.iter().find(|&&id| image.node(id).is_none()) {
+        Some(&unknown) => Err(ControllerError::unknown_broker(unknown)),
+        None => Ok(()),
     }
+}
+
+/// Checks the replicas that a client wants for one partition; `like` are those of another
+/// partition of the same topic, if there is one.
+pub(super) fn check_assignment(
+    replicas: &[NodeId],
+    like: Option<usize>,
+    image: &Image,
+) -> Result<(), ControllerError> {
+    check_replicas(replicas, image)?;
     match like {
-        Some(count) if count != replicas.len() => invalid(format!(
+        Some(count) if count != replicas.len() => Err(ControllerError::InvalidAssignment(format!(
             "The manual partition assignment includes a partition with {} replica(s), but this is not consistent with previous partitions, which have {count} replica(s).",
             replicas.len()
-        )),
+        ))),
         _ => check_replica_count(replicas.len(), image),
     }
 }

@@ -60,6 +60,8 @@ pub enum Next<'a> {
     NeedBytes(usize),
     /// Something before it must leave first.
     Busy,
+    /// It is a produce request, and those are held back.
+    Held,
 }
 
 impl Connection {
@@ -70,7 +72,7 @@ impl Connection {
     }
 
     /// Looks at the bytes received. The frame that it returns counts as taken: the caller consumes
-    /// its bytes and settles it.
+    /// its bytes and settles it. `hold_produce` says that nothing can be appended now.
     ///
     /// # Errors
     /// [`FrameError::Size`]: close the connection.
@@ -78,6 +80,7 @@ impl Connection {
         &mut self,
         bytes: &'a [u8],
         frame_bytes_max: usize,
+        hold_produce: bool,
     ) -> Result<Next<'a>, FrameError> {
         let Some(size) = frame::frame_bytes(bytes, frame_bytes_max)? else {
             return Ok(Next::NeedBytes(0));
@@ -87,6 +90,9 @@ impl Connection {
         self.throttled = self.out.len() > OUT_BYTES_MAX;
         if self.throttled || !self.may_serve(is_produce) {
             return Ok(Next::Busy);
+        }
+        if is_produce && hold_produce {
+            return Ok(Next::Held);
         }
         let sequence = self.next;
         self.next += 1;
@@ -162,10 +168,10 @@ mod tests {
     }
 
     fn serves(c: &mut Connection, key: i16) -> Option<u64> {
-        match c.next_frame(&frame(key), 100).unwrap() {
+        match c.next_frame(&frame(key), 100, false).unwrap() {
             Next::Serve(sequence, _) => Some(sequence),
             Next::Busy => None,
-            other @ Next::NeedBytes(_) => panic!("{other:?}"),
+            other => panic!("{other:?}"),
         }
     }
 
@@ -212,10 +218,18 @@ mod tests {
     fn a_frame_is_served_when_it_is_whole() {
         let mut c = connection();
         let whole = frame(FETCH);
-        assert_eq!(c.next_frame(&whole[..3], 100), Ok(Next::NeedBytes(0)));
-        assert_eq!(c.next_frame(&whole[..9], 100), Ok(Next::NeedBytes(10)));
-        assert!(c.next_frame(&whole, 5).is_err());
-        assert_eq!(c.next_frame(&whole, 6), Ok(Next::Serve(0, &whole[4..])));
+        assert_eq!(c.next_frame(&whole[..3], 100, false), Ok(Next::NeedBytes(0)));
+        assert_eq!(c.next_frame(&whole[..9], 100, false), Ok(Next::NeedBytes(10)));
+        assert!(c.next_frame(&whole, 5, false).is_err());
+        assert_eq!(c.next_frame(&whole, 6, false), Ok(Next::Serve(0, &whole[4..])));
+    }
+
+    #[test]
+    fn a_produce_request_is_held_back_and_served_later() {
+        let mut c = connection();
+        let whole = frame(PRODUCE);
+        assert_eq!(c.next_frame(&whole, 100, true), Ok(Next::Held));
+        assert_eq!(c.next_frame(&whole, 100, false), Ok(Next::Serve(0, &whole[4..])));
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //!
 //! glommio 0.9 needs three things worked around, each with a test below:
 //! - G1. Its first direct read of a device decides for the thread's life whether polled reads work,
-//!   and an empty file makes it decide wrongly: [`prime`] reads a written block first.
+//!   and an empty file makes it decide wrongly: `prime` reads a written block first.
 //! - G2. It can go to sleep with tasks ready to run. [`Back::nudge`] wakes it from outside; the shard
 //!   calls it while jobs are out.
 //! - G3. Dropping a pending task leaks it, so jobs are never cancelled: they end.

@@ -6,7 +6,7 @@
 //! it completes. The [`Waker`]'s eventfd is read on the same ring, so one wait is enough.
 //!
 //! Invariants:
-//! - F1. While a receive is armed its buffer does not move and is not read: [`Connection::armed`].
+//! - F1. While a receive is armed its buffer does not move and is not read: `Connection::armed`.
 //! - F2. A connection's slot is freed only after its armed receive and poll have completed, so a
 //!   completion never meets another connection's memory; [`Front`]'s drop waits for them too.
 

@@ -14,7 +14,7 @@ pub fn bytes() -> std::io::Result<[u8; 16]> {
 /// 64 random bits.
 ///
 /// # Errors
-/// As [`bytes`].
+/// As [`bytes()`].
 pub fn seed() -> std::io::Result<u64> {
     let b = bytes()?;
     Ok(u64::from_ne_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]))

@@ -35,6 +35,10 @@ const MAILBOX: usize = 8192;
 /// Results of servants that may wait for their shard.
 const RESULTS: usize = 2048;
 
+/// How often a taken port is tried again, and the pause before that: 5 s in all.
+const PORT_ATTEMPTS: u32 = 500;
+const PORT_PAUSE: Duration = Duration::from_millis(10);
+
 /// Why the server did not start, or stopped by itself.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
@@ -220,7 +224,7 @@ fn bind(listener: &Listener, config: &ServerConfig) -> Result<(Socket, SocketAdd
     let mut found = (host, listener.port).to_socket_addrs().map_err(failed)?;
     let no_address = || failed(io::Error::other("the host has no address"));
     let address = found.next().ok_or_else(no_address)?;
-    let socket = front::listen(address, config.listen_backlog).map_err(failed)?;
+    let socket = listen(address, config.listen_backlog).map_err(failed)?;
     if let Some(bytes) = config.socket_receive_buffer_bytes {
         socket.set_recv_buffer_size(bytes).map_err(failed)?;
     }
@@ -230,6 +234,23 @@ fn bind(listener: &Listener, config: &ServerConfig) -> Result<(Socket, SocketAdd
     let bound = socket.local_addr().map_err(failed)?;
     let bound = bound.as_socket().ok_or_else(no_address)?;
     Ok((socket, bound))
+}
+
+/// Waits for a taken port: the kernel takes down the ring of a server that was killed, and the
+/// sockets that it holds, up to 2 s after the process is gone.
+fn listen(address: SocketAddr, backlog: i32) -> io::Result<Socket> {
+    for attempt in 0..PORT_ATTEMPTS {
+        match front::listen(address, backlog) {
+            Err(e) if e.kind() == io::ErrorKind::AddrInUse => {
+                if attempt == 0 {
+                    tracing::warn!(%address, "the port is taken; trying again for 5 s");
+                }
+                thread::sleep(PORT_PAUSE);
+            }
+            listening => return listening,
+        }
+    }
+    front::listen(address, backlog)
 }
 
 fn node_entry(seed: &Seed, addresses: &[(NodeId, SocketAddr)]) -> NodeEntry {
@@ -299,13 +320,10 @@ fn run_node(seed: Seed, ready: &mpsc::Sender<()>) -> Result<(), ServerError> {
 }
 
 fn net_limits(config: &ServerConfig) -> NetLimits {
-    let limits = NodeLimits::of(&Layers::of_server(config));
     let idle_ms = u64::try_from(config.connections_idle_ms).unwrap_or(0);
     let for_ever = Duration::from_hours(24 * 365 * 100);
     NetLimits {
         frame_bytes_max: config.request_bytes_max,
-        connections_max: limits.connections_max as usize,
-        connections_per_ip_max: limits.connections_per_ip_max as usize,
         idle_max: if idle_ms == 0 { for_ever } else { Duration::from_millis(idle_ms) },
     }
 }

@@ -55,15 +55,11 @@ pub trait Outside {
     fn stop_accepting(&mut self);
 }
 
-/// Limits on connections.
+/// Limits on connections that do not change while the node runs.
 #[derive(Debug, Clone, Copy)]
 pub struct NetLimits {
     /// `socket.request.max.bytes`.
     pub frame_bytes_max: usize,
-    /// `max.connections`.
-    pub connections_max: usize,
-    /// `max.connections.per.ip`.
-    pub connections_per_ip_max: usize,
     /// `connections.max.idle.ms`.
     pub idle_max: Duration,
 }
@@ -229,8 +225,9 @@ impl Node {
 
     fn accept(&mut self, id: ConnectionId, peer: SocketAddr, outside: &mut impl Outside) {
         let from_here = self.per_ip.entry(peer.ip()).or_default();
-        let full = self.connections.len() >= self.limits.connections_max
-            || *from_here >= self.limits.connections_per_ip_max;
+        let limits = &self.shard.limits;
+        let full = self.connections.len() >= limits.connections_max as usize
+            || *from_here >= limits.connections_from(&peer.ip().to_string()) as usize;
         if full || self.stopping_until.is_some() {
             tracing::debug!(%peer, "connection refused: too many, or stopping");
             outside.net().close(id);
@@ -281,17 +278,20 @@ impl Node {
         outside: &mut impl Outside,
     ) -> Result<(), api::CloseReason> {
         let Some(connection) = self.connections.get_mut(&id) else { return Ok(()) };
+        if self.stopping_until.is_some() {
+            return Ok(());
+        }
         let net = outside.net();
         let mut used = 0;
         let wanted = loop {
-            let bytes = net.received(id);
-            if self.shard.store.is_full() {
-                self.stalled.push(id);
-                break None;
-            }
-            match connection.next_frame(&bytes[used..], self.limits.frame_bytes_max)? {
+            let (bytes, full) = (net.received(id), self.shard.store.is_full());
+            match connection.next_frame(&bytes[used..], self.limits.frame_bytes_max, full)? {
                 Next::NeedBytes(frame_bytes) => break Some(frame_bytes),
                 Next::Busy => break None,
+                Next::Held => {
+                    self.stalled.push(id);
+                    break None;
+                }
                 Next::Serve(sequence, frame) => {
                     used += frame.len() + crate::wire::frame::SIZE_BYTES;
                     connection.active_at = self.shard.now;

@@ -185,6 +185,11 @@ impl Shard {
         }
         let local = partition.leader.local_end();
         self.end_waits(log, local, |p| &mut p.local_acks, WaitEnd::Safe);
+        self.carry_out(log, effects);
+    }
+
+    /// Does what the leader of a partition wants done; keeps the emptied list for the next one.
+    pub(super) fn carry_out(&mut self, log: LogId, mut effects: Vec<Effect>) {
         for effect in effects.drain(..) {
             if let Effect::HighWatermarkMoved(to) = effect {
                 let enough = self

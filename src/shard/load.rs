@@ -174,15 +174,19 @@ impl Shard {
         let image = Arc::new(image);
         let mut publisher = Publisher::new(log, Arc::clone(&image), start.shards);
         if records.is_empty() {
-            publisher.publish_whole(&mut self.post);
+            let number = publisher.publish_whole(&mut self.post);
             self.publisher = Some(publisher);
             self.apply_whole_image(image);
+            self.on_applied(self.index, number);
             return;
         }
         self.publisher = Some(publisher);
         if let Err(e) = self.propose(&records, None) {
             tracing::error!(error = %e, "the first metadata records cannot be written");
             self.failed = true;
+        }
+        if let Some(publisher) = &mut self.publisher {
+            publisher.propose_whole();
         }
     }
 }

@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::base::{NodeId, Offset, TopicId, TopicPartition};
-use crate::config::{Compression, Layers, Level, TopicConfig};
+use crate::config::{Compression, Layers, Level, NodeLimits, TopicConfig};
 use crate::image::{self, CONSUMER_OFFSETS, Delta, Image, Record, Topic, is_internal_topic};
 use crate::partition::append::Rules;
 use crate::partition::leader::Leader;
@@ -73,11 +73,24 @@ impl Publisher {
         self.log
     }
 
-    /// Mails all of the image, as at start.
-    pub(super) fn publish_whole(&mut self, post: &mut Vec<Post>) {
+    /// Whether every change is published.
+    pub(super) fn has_settled(&self) -> bool {
+        self.proposed.is_empty() && self.published.is_empty()
+    }
+
+    /// Mails all of the image, as at start; the number to tell when it is applied.
+    pub(super) fn publish_whole(&mut self, post: &mut Vec<Post>) -> u64 {
         self.number += 1;
         self.published.push_back((self.number, None));
         self.mail(&self.latest, &whole(&self.latest), post);
+        self.number
+    }
+
+    /// The change that was proposed last brings all of its image: nobody has applied any before.
+    pub(super) fn propose_whole(&mut self) {
+        if let Some(first) = self.proposed.back_mut() {
+            first.delta = whole(&first.image);
+        }
     }
 
     fn mail(&self, image: &Arc<Image>, delta: &Delta, post: &mut Vec<Post>) {
@@ -180,8 +193,9 @@ impl Shard {
                 None => self.remove_topic(*id),
             }
         }
-        let every_topic = |r: &image::Resource| matches!(r.level, Level::Node | Level::Cluster);
-        let changed: Vec<_> = if delta.configs.iter().any(every_topic) {
+        let of_brokers = |r: &image::Resource| matches!(r.level, Level::Node | Level::Cluster);
+        let changed: Vec<_> = if delta.configs.iter().any(of_brokers) {
+            self.limits = NodeLimits::of(&self.image.layers(self.node, &self.config));
             self.image.topics().cloned().collect()
         } else {
             let topics = delta.configs.iter().filter(|r| r.level == Level::Topic);
@@ -262,15 +276,20 @@ impl Shard {
             partition.internal = is_internal_topic(&topic.name);
             partition.compact_only = settings.compacts && !settings.deletes;
             let min = usize::try_from(settings.min_insync_replicas).unwrap_or(1);
-            partition.leader.set_min_in_sync(min, &mut self.effects);
-            self.effects.clear();
+            let mut effects = std::mem::take(&mut self.effects);
+            partition.leader.set_min_in_sync(min, &mut effects);
+            self.carry_out(log, effects);
         }
     }
 }
 
 /// Everything in it is new.
 fn whole(image: &Image) -> Delta {
-    Delta { topics: image.topics().map(|t| t.id).collect(), nodes: true, ..Delta::default() }
+    Delta {
+        topics: image.topics().map(|t| t.id).collect(),
+        configs: image.configured().cloned().collect(),
+        nodes: true,
+    }
 }
 
 fn log_config(topic: &TopicConfig) -> LogConfig {

@@ -14,12 +14,13 @@ pub mod park;
 pub mod partition;
 pub mod sessions;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::base::{Moment, NodeId, WallMs};
-use crate::config::ServerConfig;
+use crate::config::{Layers, NodeLimits, ServerConfig};
 use crate::coordinator::Groups;
 use crate::image::{Image, Node};
 use crate::partition::leader::Effect;
@@ -62,6 +63,8 @@ pub struct Shard {
     loading: Vec<Loading>,
     /// An image is applied: clients may come.
     pub ready: bool,
+    /// Limits of this node that may change while it runs.
+    pub limits: NodeLimits,
     /// Directory of the logs, for whoever asks.
     pub dir: Arc<str>,
     /// The logs.
@@ -102,12 +105,14 @@ impl Shard {
     /// A node over its store, without metadata yet.
     pub fn new(index: ShardIndex, config: Arc<ServerConfig>, store: Store, random: u64) -> Self {
         let sessions = Sessions::new(config.fetch_sessions_max, random);
+        let limits = NodeLimits::of(&Layers::of_server(&config));
         let groups = Groups::new(config.group.clone(), random);
         Self {
             index,
             node: config.node_id,
             config,
             image: Arc::default(),
+            limits,
             dir: Arc::default(),
             publisher: None,
             start: Start::default(),
@@ -189,9 +194,10 @@ impl Shard {
         }
     }
 
-    /// Whether every append is answered.
+    /// Whether everything that was appended is answered.
     pub fn has_settled(&self) -> bool {
-        self.acks.is_empty()
+        let metadata = self.publisher.as_ref().is_none_or(Publisher::has_settled);
+        self.acks.is_empty() && self.group_appends.values().all(VecDeque::is_empty) && metadata
     }
 
     /// A connection of this shard is gone.

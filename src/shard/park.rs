@@ -36,7 +36,7 @@ pub trait ParkedFetch {
     fn slot(&self) -> Slot;
     /// When it is answered with what there is.
     fn deadline(&self) -> Moment;
-    /// Looks again; `None` when it goes on waiting.
+    /// Looks again; `None` when it goes on waiting, perhaps to a new deadline.
     fn look(&mut self, shard: &mut Shard, expired: bool) -> Option<Answer>;
 }
 
@@ -97,6 +97,10 @@ impl Shard {
                 self.fetches.deadlines.remove(deadline, connection);
                 self.send(slot, answer);
             } else {
+                if fetch.deadline() != deadline {
+                    self.fetches.deadlines.remove(deadline, connection);
+                    self.fetches.deadlines.insert(fetch.deadline(), connection);
+                }
                 self.fetches.parked.insert(connection, fetch);
             }
         }

@@ -41,6 +41,12 @@ pub enum FrameError {
         /// The limit in force.
         limit_bytes: usize,
     },
+    /// More elements than one request may have.
+    #[error("the request names more than {limit} partitions")]
+    TooMany {
+        /// The limit.
+        limit: usize,
+    },
     /// The header ends early or holds no UTF-8.
     #[error("the request header is malformed")]
     Header,

@@ -110,18 +110,12 @@ pub fn dies_with_us(command: &mut Command) -> &mut Command {
 
 /// Runs the binary to its end, which must come within `limit`.
 pub fn run(arguments: &[impl AsRef<std::ffi::OsStr>], limit: Duration) -> Output {
-    let mut command = klamm(arguments);
-    let child = dies_with_us(&mut command).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-    let mut child = child.unwrap();
-    let start = Instant::now();
-    while child.try_wait().unwrap().is_none() {
-        if start.elapsed() > limit {
-            child.kill().unwrap();
-            panic!("no end within {limit:?}: {:?}", child.wait_with_output());
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    child.wait_with_output().unwrap()
+    let mut command = Command::new("timeout");
+    command.args(["-s", "KILL", &limit.as_secs().to_string()]);
+    command.arg(env!("CARGO_BIN_EXE_klamm")).args(arguments);
+    let output = dies_with_us(&mut command).stdin(Stdio::null()).output().unwrap();
+    assert_ne!(output.status.code(), Some(137), "no end within {limit:?}: {output:?}");
+    output
 }
 
 /// A running server, or a stopped one that may be started again.

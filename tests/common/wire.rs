@@ -10,6 +10,7 @@ use klamm::wire::codec::Codec;
 use klamm::wire::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use klamm::wire::messages::fetch_request::{FetchPartition, FetchTopic};
 use klamm::wire::messages::fetch_response::PartitionData;
+use klamm::wire::messages::metadata_request::MetadataRequestTopic;
 use klamm::wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use klamm::wire::messages::produce_response::PartitionProduceResponse;
 use klamm::wire::messages::{
@@ -101,10 +102,9 @@ impl Wire {
         let request = msg!(CreateTopicsRequest { topics: vec![topic], timeout_ms: 10_000 });
         let answer = self.ask(&request, 7);
         assert_eq!(answer.topics[0].error_code, 0, "{answer:?}");
-        let named = klamm::wire::messages::metadata_request::MetadataRequestTopic::default();
-        let mut named = named;
-        named.name = Some(name.into());
-        let metadata = msg!(MetadataRequest { topics: Some(vec![named]) });
+        let named = msg!(MetadataRequestTopic { name: Some(name.into()) });
+        let metadata =
+            msg!(MetadataRequest { topics: Some(vec![named]), allow_auto_topic_creation: false });
         super::until(ANSWER, "the topic in the metadata", || {
             let answer = self.ask(&metadata, 12);
             (answer.topics[0].error_code == 0).then_some(())

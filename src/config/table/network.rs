@@ -12,7 +12,7 @@ keys! {
     "max.connections.per.ip"                    Int  "2147483647"                                 min(0),          Cluster  Acts  "Open connections of one client address on one node.";
     "max.connections.per.ip.overrides"          Text ""                                           Any,             Cluster  Acts  "Other limits for single addresses: address:limit,address:limit.";
     "connections.max.idle.ms"                   Long "600000"                                     Any,             ReadOnly Acts  "A connection without traffic for this long is closed.";
-    "queued.max.request.bytes"                  Long "-1"                                         Any,             ReadOnly Acts  "Bytes of requests a node holds before it stops reading from sockets; -1 leaves it to the node's memory budget.";
+    "queued.max.request.bytes"                  Long "-1"                                         Any,             ReadOnly Inert "Bytes of requests that a node holds before it stops reading.";
     "socket.listen.backlog.size"                Int  "50"                                         min(1),          ReadOnly Acts  "Connections that wait to be accepted.";
     "socket.receive.buffer.bytes"               Int  "102400"                                     Any,             ReadOnly Acts  "Receive buffer of client sockets (SO_RCVBUF); -1 leaves it to the system.";
     "socket.request.max.bytes"                  Int  "104857600"                                  min(1),          ReadOnly Acts  "Largest request frame accepted.";

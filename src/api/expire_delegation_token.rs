@@ -1,0 +1,16 @@
+//! ExpireDelegationToken (key 40): a token ends. Refused, as `create_delegation_token` says.
+
+use crate::api::Outcome;
+use crate::msg;
+use crate::shard::{Call, Shard};
+use crate::wire::ErrorCode;
+use crate::wire::messages::{ExpireDelegationTokenRequest, ExpireDelegationTokenResponse};
+
+/// Serves the request.
+pub fn handle(_: &mut Shard, call: &Call, _: ExpireDelegationTokenRequest) -> Outcome {
+    let response = msg!(ExpireDelegationTokenResponse {
+        error_code: ErrorCode::DELEGATION_TOKEN_REQUEST_NOT_ALLOWED.0,
+        expiry_timestamp_ms: -1,
+    });
+    Outcome::answer(call, &response)
+}

@@ -1,0 +1,131 @@
+//! Starting and stopping: what is refused and how that is said, and signals.
+
+use std::fs;
+use std::process::Output;
+use std::thread;
+use std::time::Duration;
+
+use klamm::msg;
+use klamm::wire::messages::DescribeConfigsRequest;
+use klamm::wire::messages::describe_configs_request::DescribeConfigsResource;
+
+use crate::common::server::{Place, STOP, run};
+use crate::common::{Server, Wire};
+use crate::traffic::Traffic;
+
+const LIMIT: Duration = Duration::from_secs(20);
+/// The resource type of a broker in DescribeConfigs.
+const BROKER: i8 = 4;
+
+/// Starts a server that must refuse to; what it says.
+fn refusal(place: &Place, settings: &[(&str, &str)]) -> String {
+    let Output { status, stdout, stderr } = run(&place.arguments(settings), LIMIT);
+    let said = String::from_utf8(stderr).unwrap();
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(!String::from_utf8(stdout).unwrap().contains("ready"), "{said}");
+    assert!(!said.contains("panicked"), "{said}");
+    said
+}
+
+fn assert_names(said: &str, words: &[&str]) {
+    for word in words {
+        assert!(said.contains(word), "{word:?} is missing in: {said}");
+    }
+}
+
+#[test]
+fn a_second_server_on_the_same_port_is_refused() {
+    let mut first = Server::start();
+    let place = Place::take();
+    let listeners = format!("PLAINTEXT://{}", first.bootstrap());
+    let said = refusal(&place, &[("node.count", "1"), ("listeners", &listeners)]);
+    assert_names(&said, &[&listeners, "another server has the port"]);
+    assert!(first.is_running());
+}
+
+#[test]
+fn a_second_server_on_the_same_directory_is_refused() {
+    let mut first = Server::start();
+    let data = first.place.data().display().to_string();
+    let said = refusal(&Place::take(), &[("node.count", "1"), ("log.dirs", &data)]);
+    assert_names(&said, &[&data, "another"]);
+    assert!(first.is_running());
+    first.restart();
+}
+
+#[test]
+fn an_unknown_key_is_refused_and_the_nearest_one_named() {
+    let place = Place::take();
+    assert_names(&refusal(&place, &[("listners", "x")]), &["listners", "listeners"]);
+    assert_names(&refusal(&place, &[("num.partition", "1")]), &["num.partition", "num.partitions"]);
+    let said = refusal(&place, &[("log.retention.day", "1")]);
+    assert_names(&said, &["log.retention.day", "log.retention."]);
+}
+
+#[test]
+fn a_bad_value_is_refused_with_what_the_key_takes() {
+    let place = Place::take();
+    for (key, value) in [
+        ("num.partitions", "many"),
+        ("num.partitions", "0"),
+        ("node.count", "0"),
+        ("listeners", "PLAINTEXT:/127.0.0.1"),
+        ("listeners", "PLAINTEXT://127.0.0.1:99999"),
+        ("compression.type", "zip"),
+        ("auto.create.topics.enable", "perhaps"),
+        ("log.segment.bytes", "-1"),
+        ("message.max.bytes", "99999999999999999999"),
+    ] {
+        assert_names(&refusal(&place, &[(key, value)]), &[key]);
+    }
+}
+
+#[test]
+fn a_properties_file_is_read_and_overrides_go_over_it() {
+    let place = Place::take();
+    let file = place.dir.join("server.properties");
+    fs::write(&file, "num.partitions=3\n# a comment\nbogus.key=1\n").unwrap();
+    let mut arguments = place.arguments(&[("node.count", "1")]);
+    arguments.insert(1, file.display().to_string());
+    let said = String::from_utf8(run(&arguments, LIMIT).stderr).unwrap();
+    assert_names(&said, &["bogus.key"]);
+    arguments[1] = place.dir.join("missing").display().to_string();
+    let said = String::from_utf8(run(&arguments, LIMIT).stderr).unwrap();
+    assert_names(&said, &["missing", "No such file"]);
+}
+
+#[test]
+fn help_lists_every_key_of_a_broker() {
+    let help = run(&["server", "--help"], LIMIT);
+    assert!(help.status.success());
+    let help = String::from_utf8(help.stdout).unwrap();
+    let server = Server::start();
+    let resource = msg!(DescribeConfigsResource {
+        resource_type: BROKER,
+        resource_name: "0".into(),
+        configuration_keys: None,
+    });
+    let request = msg!(DescribeConfigsRequest { resources: vec![resource] });
+    let answer = Wire::connect(server.address(0)).ask(&request, 4);
+    let configs = &answer.results[0].configs;
+    assert!(configs.len() > 200, "{}", configs.len());
+    for config in configs {
+        let line = format!("\n  {}\n", config.name.as_str());
+        assert!(help.contains(&line), "{} is not in the help", config.name.as_str());
+    }
+}
+
+#[test]
+fn signals_stop_a_busy_server_cleanly_and_nothing_acknowledged_is_lost() {
+    let mut server = Server::with(&[("node.count", "2")]);
+    let traffic = Traffic::start(&server);
+    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGTERM] {
+        thread::sleep(Duration::from_millis(700));
+        traffic.check();
+        let (status, took) = server.signal(signal);
+        assert_eq!(status.code(), Some(0), "signal {signal}: {}", server.log());
+        assert!(took < STOP, "signal {signal}: a stop took {took:?}: {}", server.log());
+        server.start_again();
+    }
+    traffic.finish();
+}
