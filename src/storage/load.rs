@@ -31,6 +31,8 @@ use crate::wire::batch::{BatchHeader, HEADER_BYTES};
 /// The index interval of segments that are scanned; the topic's is not known yet.
 const INTERVAL_BYTES: u32 = 4096;
 
+const REWRITE_BYTES: usize = 256 << 10;
+
 /// What is known of a log before its directory is looked at.
 pub(super) struct Known<'a> {
     pub(super) tp: TopicPartition,
@@ -61,6 +63,8 @@ struct Loader<'a> {
     scanned: usize,
     /// A file was cut or removed.
     changed: bool,
+    /// Byte of each scanned segment that batches below the recovery point end at.
+    settled: Vec<u64>,
 }
 
 /// Opens a log. Damage comes back as a log that has failed, with the reason.
@@ -91,6 +95,7 @@ pub(super) fn load(
         end: Offset(0),
         scanned: 0,
         changed: false,
+        settled: Vec::new(),
     };
     match loader.run(start.is_some() || known.facts.created) {
         Ok(()) => loader.finish(log).map(|log| (log, None)),
@@ -262,14 +267,20 @@ impl Loader<'_> {
         let path = self.path(base, Kind::Log);
         let (epochs, producers) = (&mut self.epochs, &mut self.producers);
         let range = (begin.unwrap_or(0), size);
+        let (point, mut settled) = (self.known.recovery_point, range.0);
         let end = scan::scan(&*file, &path, range, (first, dense), |header, at| {
             index.on_append(header, at, INTERVAL_BYTES);
+            if point.is_none_or(|point| header.base_offset < point) {
+                settled = at + header.size_bytes as u64;
+            }
             epochs.on_append(header.leader_epoch, header.base_offset);
             if header.has_producer() && header.base_offset >= self.producers_from {
                 producers.on_append(header);
             }
         })?;
         self.segments[i].index = Some(index);
+        self.settled.truncate(i - self.scanned);
+        self.settled.push(settled);
         Ok(end)
     }
 
@@ -365,7 +376,14 @@ impl Loader<'_> {
         let (disk, dir) = (self.disk, self.known.dir);
         for (i, segment) in self.segments.iter().enumerate().skip(self.scanned) {
             let file = self.open(segment.base)?;
-            file.sync().map_err(StorageError::disk("syncing", dir))?;
+            let settled = self.settled[i - self.scanned].max(match self.known.facts.durable {
+                Some((base, at)) if base == segment.base => at,
+                Some((base, _)) if base > segment.base => segment.size,
+                _ => 0,
+            });
+            rewrite(&*file, settled, segment.size)
+                .and_then(|()| file.sync())
+                .map_err(StorageError::disk("syncing", dir))?;
             if let Some(index) = &segment.index {
                 let mut index = index.clone();
                 if i + 1 < self.segments.len() {
@@ -411,4 +429,21 @@ impl Loader<'_> {
         self.segments[last].first_timestamp = first.ok().filter(|t| *t >= 0);
         Ok(())
     }
+}
+
+/// Writes bytes again that were written but perhaps never synced: after a failed sync reads may
+/// show what the disk does not have, and another sync would not bring it there.
+fn rewrite(file: &dyn DiskFile, from: u64, to: u64) -> std::io::Result<()> {
+    let left = to.saturating_sub(from) as usize;
+    let (mut at, mut buf) = (from, vec![0; left.min(REWRITE_BYTES)]);
+    while at < to {
+        let len = (to - at).min(buf.len() as u64) as usize;
+        let read = file.read_at(&mut buf[..len], at)?;
+        if read == 0 {
+            break;
+        }
+        file.write_at(&buf[..read], at)?;
+        at += read as u64;
+    }
+    Ok(())
 }
