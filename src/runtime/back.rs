@@ -184,7 +184,8 @@ fn deliver<T>(done: &Sender<T>, mut result: T) {
 /// Writes a block, syncs it and reads it back directly, so that glommio probes the device with a
 /// read that reaches it (G1). Fails where the file system has no direct I/O.
 async fn prime(dir: &Path) -> io::Result<()> {
-    let path: PathBuf = dir.join(format!(".prime-{}", glommio::executor().id()));
+    // No name of a partition's directory: a killed server leaves it behind.
+    let path: PathBuf = dir.join(".prime");
     let written = path.clone();
     glommio::executor()
         .spawn_blocking(move || {
