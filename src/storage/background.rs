@@ -12,6 +12,7 @@
 
 use std::sync::Arc;
 
+use super::config::StoreConfig;
 use super::files::Make;
 use super::jobs::{Done, Job, JobDone, Seal, Work, WriteWork};
 use super::log::Log;
@@ -21,10 +22,6 @@ use super::tail::block_floor;
 use super::{LogId, StorageError, StoreEvent, files};
 use crate::base::{Moment, Offset};
 use crate::runtime::disk::DiskFile;
-
-/// New index entries from which a checkpoint writes them (a MiB of batches or so): less is scanned
-/// by recovery in no time.
-const INDEX_ENTRIES_MIN: usize = 256;
 
 impl Store {
     /// Jobs for the back, as many as may be out at a time.
@@ -69,7 +66,7 @@ impl Store {
             let after = self.removals.iter().filter(|r| r.tp == log.tp).map(|r| r.sequence).max();
             let make = Make { topic: log.tp.topic, after: after.map(|s| (self.generation, s)) };
             let make = (!log.disk.made).then_some(make);
-            if let Some(work) = build_write(log, make, self.config.write_bytes_max as u64) {
+            if let Some(work) = build_write(log, make, &self.config) {
                 log.disk.writing = true;
                 log.disk.writing_upto = work.upto;
                 return Some(Job { log: Some(id), work: Work::Write(Box::new(work)) });
@@ -205,7 +202,8 @@ impl Store {
 
 /// What there is to write of a log: the blocks of its oldest open segment, up to the whole rest of
 /// one that takes no more appends.
-fn build_write(log: &mut Log, make: Option<Make>, write_bytes_max: u64) -> Option<WriteWork> {
+fn build_write(log: &mut Log, make: Option<Make>, config: &StoreConfig) -> Option<WriteWork> {
+    let write_bytes_max = config.write_bytes_max as u64;
     let mut work = WriteWork {
         dir: log.dir.clone(),
         make,
@@ -265,7 +263,7 @@ fn build_write(log: &mut Log, make: Option<Make>, write_bytes_max: u64) -> Optio
         let (written, boundary) = log.progress.written_now();
         work.sync = Some((written.max(work.upto), boundary.max(work.boundary)));
     }
-    companions(log, i, &mut work);
+    companions(log, i, config, &mut work);
     Some(work)
 }
 
@@ -277,36 +275,47 @@ fn seal(segment: &super::segment::Segment, next: Offset) -> Option<Seal> {
 
 /// Adds what is written beside the blocks when they are synced: new leader epochs, and of a long
 /// active segment its indexes and the producers, so that recovery need not scan it all.
-fn companions(log: &mut Log, i: usize, work: &mut WriteWork) {
+fn companions(log: &mut Log, i: usize, config: &StoreConfig, work: &mut WriteWork) {
     if work.sync.is_none() && work.seal.is_none() {
         return;
     }
-    if std::mem::take(&mut log.epochs_dirty) {
+    if log.epochs_dirty {
         work.epochs = Some(log.epochs.to_text());
     }
     let Some(index) = &log.segments[i].index else { return };
     let (offsets, times) = log.disk.index_entries;
     if work.seal.is_some() {
         log.disk.index_entries = (0, 0);
-    } else if index.len() >= offsets + INDEX_ENTRIES_MIN {
+    } else if log.is_index_behind(config) {
         let (offset_bytes, time_bytes) = index.encode(offsets, times);
         work.index_tail =
             Some([(8 * offsets as u64, offset_bytes), (12 * times as u64, time_bytes)]);
         log.disk.index_entries = (index.len(), index.times_len());
         work.snapshot = Some((log.log_end, log.producers.snapshot()));
-        let safe = log.progress.recovery_point;
-        let kept = log.disk.snapshots.iter().rposition(|&s| s <= safe).unwrap_or(0);
-        work.stale_snapshots = log.disk.snapshots.drain(..kept).collect();
+        // The checkpoint before last is what the recovery point on disk may go back to.
+        let stale = log.disk.snapshots.len().saturating_sub(2);
+        work.stale_snapshots = log.disk.snapshots.drain(..stale).collect();
         log.disk.snapshots.push(log.log_end);
     }
 }
 
 impl Log {
+    /// Whether so much of the segment that is written to is not in its index files that recovery
+    /// would notice.
+    pub(super) fn is_index_behind(&self, config: &StoreConfig) -> bool {
+        let open = &self.segments[self.segments.partition_point(|s| s.sealed)];
+        let entries = open.index.as_ref().map_or(0, super::index::Index::len);
+        entries >= self.disk.index_entries.0 + config.index_entries_min
+    }
+
     /// A write job is done.
     fn on_write(&mut self, work: WriteWork, file: Arc<dyn DiskFile>) {
         if work.make.is_some() {
             self.disk.made = true;
             self.disk.created_in = None;
+        }
+        if work.epochs.is_some_and(|text| text == self.epochs.to_text()) {
+            self.epochs_dirty = false;
         }
         self.progress.on_written(work.from, work.upto, work.boundary);
         if let Some((upto, boundary)) = work.sync {

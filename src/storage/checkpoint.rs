@@ -1,15 +1,16 @@
 //! Checkpoints: working journal chunks into segments so that they can be used again.
 //!
-//! For each log with bytes in the chunks: its whole blocks are written and synced; bytes in its
-//! unfinished block are repeated in a later commit. When no log needs the chunks any more, the
-//! node's checkpoint files are written, then `journal/generation`, and the chunks are free. Commits
-//! go on meanwhile.
+//! For each log with bytes in the chunks: its whole blocks are written and synced, and the indexes of
+//! a long active segment with them; bytes in its unfinished block are repeated in a later commit.
+//! When no log needs the chunks any more, the node's checkpoint files are written, then
+//! `journal/generation`, and the chunks are free. Commits go on meanwhile.
 //!
 //! A deletion that is not yet durable holds a checkpoint up: a crash would bring back a log that
 //! lacks what the freed chunks had.
 //!
 //! Invariant K1: a chunk is freed only after the files that make it unnecessary are on disk.
 
+use super::config::StoreConfig;
 use super::jobs::{CheckpointWork, Job, LogLine, Work};
 use super::log::{Log, Queue};
 use super::store::Store;
@@ -55,7 +56,7 @@ impl Store {
             self.checkpoint_at = now.plus_ms(RETRY_MS);
             return;
         };
-        self.checkpoint_wanted = false;
+        (self.checkpoint_wanted, self.checkpoint_bytes) = (false, 0);
         let mut ids: Vec<_> =
             self.ring.live().filter(|l| l.number <= upto).flat_map(|l| l.logs.clone()).collect();
         ids.sort_unstable();
@@ -78,11 +79,11 @@ impl Store {
     /// Moves a log on its way out of the chunks that are to be freed.
     pub(super) fn settle(&mut self, id: LogId) {
         let Some(upto) = self.checkpoint.as_ref().map(|c| c.upto) else { return };
-        let Some(log) = self.log_mut(id) else { return };
+        let Some(log) = self.logs[id.0 as usize].as_deref_mut() else { return };
         if !log.in_checkpoint {
             return;
         }
-        match log.need(upto) {
+        match log.need(upto, &self.config) {
             Need::Nothing => {
                 log.in_checkpoint = false;
                 self.checkpoint_log_settled();
@@ -163,10 +164,11 @@ impl Store {
 
 impl Log {
     /// What this log needs before chunks up to `upto` can go.
-    fn need(&self, upto: u64) -> Need {
+    fn need(&self, upto: u64, config: &StoreConfig) -> Need {
         let created = self.disk.created_in.is_some_and(|c| c <= upto);
         let pinned = self.progress.oldest_chunk().is_some_and(|c| c <= upto);
-        if !created && !pinned {
+        let behind = !self.failed && self.is_index_behind(config);
+        if !created && !pinned && !behind {
             return Need::Nothing;
         }
         if self.failed || self.disk.writing || self.repeating {
@@ -175,7 +177,7 @@ impl Log {
         let p = &self.progress;
         let open = &self.segments[self.segments.partition_point(|s| s.sealed)];
         let blocks = block_floor(p.durable.min(open.end())) > p.written;
-        if created || blocks || p.written > p.synced || self.wants_seal() {
+        if created || behind || blocks || p.written > p.synced || self.wants_seal() {
             return Need::Write;
         }
         Need::Repeat

@@ -204,6 +204,10 @@ impl Store {
                 self.checkpoint_at = now.plus_ms(self.config.checkpoint_ms);
             }
             self.checkpoint_wanted = true;
+            self.checkpoint_bytes += bytes as u64;
+            if self.checkpoint_bytes >= self.config.checkpoint_bytes {
+                self.checkpoint_at = now;
+            }
         }
         for meta in commit.metas {
             self.on_meta(meta, (commit.chunk, commit.sequence), out);
@@ -256,7 +260,7 @@ impl Store {
                 }
             }
             Meta::LogStart(log, start, first) => {
-                self.on_log_start(log, first);
+                self.on_log_start(log, start, first);
                 out.push(StoreEvent::LogStartMoved { log, start });
             }
             Meta::Delete(id) => {

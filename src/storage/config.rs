@@ -36,6 +36,11 @@ pub struct StoreConfig {
     pub jobs_max: usize,
     /// Age at which the journal is worked into the segments.
     pub checkpoint_ms: i64,
+    /// Bytes committed after which it is too: about what recovery reads in a second.
+    pub checkpoint_bytes: u64,
+    /// New index entries of a segment from which a checkpoint writes them: less is scanned in no
+    /// time.
+    pub index_entries_min: usize,
     /// Longest that a log which does not wait for syncs goes without one...
     pub lazy_flush_ms: i64,
     /// ...and most that it leaves unsynced.
@@ -64,6 +69,8 @@ impl StoreConfig {
             window_bytes: 16 << 20,
             jobs_max: 8,
             checkpoint_ms: 60_000,
+            checkpoint_bytes: 512 << 20,
+            index_entries_min: 256,
             lazy_flush_ms: 1_000,
             lazy_flush_bytes: 1 << 20,
             retention_check_ms: 300_000,

@@ -92,6 +92,7 @@ impl Store {
             checkpoint: None,
             checkpoint_at: Moment::NEVER,
             checkpoint_wanted: false,
+            checkpoint_bytes: 0,
             retention_at: Moment::default(),
             retention_next: 0,
             wall,

@@ -97,16 +97,17 @@ impl Store {
         let Some(log) = self.logs[id.0 as usize].as_deref_mut() else { return };
         log.log_start = start;
         log.changed = true;
-        log.epochs.truncate_start(start);
-        log.epochs_dirty = true;
         let first = log.segments[log.segment_of(start.min(log.durable_end))].base;
         let (tp, topic) = (log.tp, std::sync::Arc::clone(&log.topic));
         self.metas.push_back((tp, topic, Meta::LogStart(id, start, first)));
     }
 
-    /// The journal knows that segments below `first` are gone: now they go.
-    pub(super) fn on_log_start(&mut self, id: LogId, first: Offset) {
+    /// The journal knows that the log starts at `start`, its segments at `first`: what lies before
+    /// goes.
+    pub(super) fn on_log_start(&mut self, id: LogId, start: Offset, first: Offset) {
         let Some(log) = self.logs[id.0 as usize].as_deref_mut() else { return };
+        log.epochs.truncate_start(start);
+        log.epochs_dirty = true;
         while log.segments.len() > 1 && log.segments[0].base < first {
             let Some(gone) = log.segments.pop_front() else { break };
             let kinds = [Kind::Log, Kind::Index, Kind::TimeIndex, Kind::Snapshot];

@@ -100,8 +100,9 @@ pub struct Store {
     pub(super) removals: Vec<Removal>,
     pub(super) checkpoint: Option<Checkpoint>,
     pub(super) checkpoint_at: Moment,
-    /// Something was committed that no checkpoint has seen.
+    /// Something was committed that no checkpoint has seen: so many bytes.
     pub(super) checkpoint_wanted: bool,
+    pub(super) checkpoint_bytes: u64,
     pub(super) retention_at: Moment,
     /// Next log that the running retention sweep looks at.
     pub(super) retention_next: usize,

@@ -1,7 +1,9 @@
 //! What has to be true of a log: every batch that was sent, and how far it was acknowledged.
 
 use klamm::base::{Offset, TopicPartition};
-use klamm::storage::LogId;
+use klamm::partition::producers::Producers;
+use klamm::storage::{Log, LogId};
+use klamm::wire::batch;
 
 /// A batch as it has to lie in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,5 +59,31 @@ impl ModelLog {
         assert!(whole, "{name}: ends at {end} inside a batch or past {}", self.end());
         self.acked = end.0;
         (self.start_acked, self.start_max) = (start.0, start.0);
+    }
+
+    /// Leader epochs and producers have to be those of the batches that are there.
+    pub(crate) fn check_derived(&self, log: &Log) {
+        let mut producers = Producers::new();
+        for (header, _) in self.sent.iter().flat_map(|sent| batch::iter(&sent.bytes)) {
+            if header.has_producer() {
+                producers.on_append(&header);
+            }
+            if header.base_offset >= log.log_start() {
+                let epoch = log.epochs().epoch_of(header.base_offset);
+                assert_eq!(
+                    epoch,
+                    Some(header.leader_epoch),
+                    "{} {}",
+                    self.topic,
+                    header.base_offset
+                );
+            }
+        }
+        for (id, producer) in producers.iter() {
+            let known = log.producers().iter().find(|p| p.0 == id).map(|p| p.1.last_sequence());
+            let there = producer.batches.back().is_some_and(|b| b.last_offset >= log.log_start());
+            let same = known == Some(producer.last_sequence());
+            assert!(same || !there, "{}: producer {id} at {known:?}", self.topic);
+        }
     }
 }

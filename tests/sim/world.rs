@@ -63,6 +63,8 @@ fn config(rng: &mut Rng) -> StoreConfig {
         window_bytes: 32 << 10,
         jobs_max: 3,
         checkpoint_ms: 3_000,
+        checkpoint_bytes: 256 << 10,
+        index_entries_min: 4,
         retention_check_ms: 5_000,
         ..StoreConfig::new(PathBuf::from("/node-0"))
     }
@@ -211,6 +213,7 @@ impl World {
                 continue;
             }
             model.on_recovered(state.log_start(), state.log_end());
+            model.check_derived(state);
             assert_eq!(state.durable_end(), state.log_end());
             let config = log_config(&mut self.rng);
             model.waits = config.flush_messages == 1;
