@@ -8,6 +8,7 @@
 mod common;
 
 mod flights;
+mod kdiff;
 mod kill;
 mod restart;
 mod start;
