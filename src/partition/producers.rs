@@ -6,7 +6,9 @@
 //!
 //! On disk it is Kafka's `.snapshot`: i16 version 1, CRC-32C of what follows, i32 count, then per
 //! producer id i64, epoch i16, last sequence i32, last offset i64, offset delta i32, timestamp i64,
-//! coordinator epoch i32, first offset of the open transaction i64; only the last batch of each.
+//! coordinator epoch i32, first offset of the open transaction i64. Kafka writes the last batch of
+//! each producer; here all that are remembered have an entry, oldest first, so that a retry of any of
+//! them is recognised after a restart too. Kafka, reading this, keeps the last one.
 
 use std::collections::VecDeque;
 
@@ -187,15 +189,16 @@ impl Producers {
     pub fn snapshot(&self) -> Vec<u8> {
         let mut out = vec![0; SNAPSHOT_HEAD_BYTES];
         for (id, producer) in self.iter() {
-            let Some(last) = producer.batches.back() else { continue };
-            out.extend_from_slice(&id.to_be_bytes());
-            out.extend_from_slice(&producer.epoch.to_be_bytes());
-            out.extend_from_slice(&last.last_sequence.to_be_bytes());
-            out.extend_from_slice(&last.last_offset.0.to_be_bytes());
-            out.extend_from_slice(&last.offset_delta.to_be_bytes());
-            out.extend_from_slice(&producer.last_timestamp.to_be_bytes());
-            out.extend_from_slice(&(-1_i32).to_be_bytes());
-            out.extend_from_slice(&(-1_i64).to_be_bytes());
+            for batch in &producer.batches {
+                out.extend_from_slice(&id.to_be_bytes());
+                out.extend_from_slice(&producer.epoch.to_be_bytes());
+                out.extend_from_slice(&batch.last_sequence.to_be_bytes());
+                out.extend_from_slice(&batch.last_offset.0.to_be_bytes());
+                out.extend_from_slice(&batch.offset_delta.to_be_bytes());
+                out.extend_from_slice(&batch.timestamp.to_be_bytes());
+                out.extend_from_slice(&(-1_i32).to_be_bytes());
+                out.extend_from_slice(&(-1_i64).to_be_bytes());
+            }
         }
         let count = ((out.len() - SNAPSHOT_HEAD_BYTES) / SNAPSHOT_ENTRY_BYTES) as i32;
         out[0..2].copy_from_slice(&SNAPSHOT_VERSION.to_be_bytes());
@@ -228,16 +231,20 @@ impl Producers {
             let i64_at = |at: usize| {
                 (i64::from(i32_at(at)) << 32) | i64::from(i32_at(at + 4).cast_unsigned())
             };
-            let last_timestamp = i64_at(26);
+            let epoch = i16::from_be_bytes([e[8], e[9]]);
             let batch = KnownBatch {
                 last_sequence: i32_at(10),
                 last_offset: Offset(i64_at(14)),
                 offset_delta: i32_at(22),
-                timestamp: last_timestamp,
+                timestamp: i64_at(26),
             };
-            let batches = if batch.last_offset.0 < 0 { VecDeque::new() } else { [batch].into() };
-            let epoch = i16::from_be_bytes([e[8], e[9]]);
-            known.insert(i64_at(0), Producer { epoch, batches, last_timestamp });
+            let fresh = Producer { epoch, batches: VecDeque::new(), last_timestamp: 0 };
+            let producer = known.entry(i64_at(0)).or_insert(fresh);
+            producer.last_timestamp = batch.timestamp;
+            if producer.batches.len() == BATCHES_KEPT {
+                producer.batches.pop_front();
+            }
+            producer.batches.extend((batch.last_offset.0 >= 0).then_some(batch));
         }
         Ok(Self { known })
     }
@@ -330,14 +337,14 @@ mod tests {
     }
 
     #[test]
-    fn a_snapshot_reads_back_with_the_last_batch_of_each_producer() {
+    fn a_snapshot_reads_back_with_all_that_is_remembered_of_each_producer() {
         let mut producers = Producers::new();
         producers.on_append(&header(7, 3, 0, 2, 10));
         producers.on_append(&header(7, 3, 2, 1, 12));
         producers.on_append(&header(4, 0, 5, 1, 13));
         let bytes = producers.snapshot();
         let read = Producers::from_snapshot(&bytes).unwrap();
-        assert_eq!(read.known[&7].batches, [producers.known[&7].batches[1]]);
+        assert_eq!(read, producers);
         assert_eq!(read.snapshot(), bytes);
         for cut in 0..bytes.len() {
             assert!(Producers::from_snapshot(&bytes[..cut]).is_err());
