@@ -7,7 +7,9 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod bad_input;
 mod flights;
+mod kdiff;
 mod kill;
 mod restart;
 mod start;
