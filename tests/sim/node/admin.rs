@@ -177,6 +177,7 @@ impl Client for Admin {
                 assert_eq!(said.error_code, 0, "DeleteRecords");
                 let facts = ctx.facts.log(key);
                 assert!(said.low_watermark <= facts.start_max, "starts at {}", said.low_watermark);
+                facts.start_acked = facts.start_acked.max(said.low_watermark);
             }
         }
     }
