@@ -174,6 +174,9 @@ impl Client for Admin {
             Asked::Cut(key) => {
                 let said = answer.decode::<DeleteRecordsRequest>().unwrap();
                 let said = &said.topics[0].partitions[0];
+                if ErrorCode(said.error_code) == ErrorCode::REQUEST_TIMED_OUT {
+                    return;
+                }
                 assert_eq!(said.error_code, 0, "DeleteRecords");
                 let facts = ctx.facts.log(key);
                 assert!(said.low_watermark <= facts.start_max, "starts at {}", said.low_watermark);

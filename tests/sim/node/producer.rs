@@ -140,6 +140,8 @@ impl Producer {
                 self.reset();
                 ctx.hang_up = true;
             }
+            // The clock jumped: nobody knows.
+            ErrorCode::REQUEST_TIMED_OUT => ctx.hang_up = true,
             code => panic!(
                 "produce {:?}: {} for {} of {}, {} in flight, {:?}",
                 self.log,

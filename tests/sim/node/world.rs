@@ -640,7 +640,7 @@ impl World {
                 idle_max: Duration::from_mins(10),
             };
             let net = SimNet::new([600, 20_000, 1 << 20][self.rng.below(3)]);
-            let mut outside = SimOutside::new(net, [2, 64][self.rng.below(2)]);
+            let mut outside = SimOutside::new(net, [1, 64][self.rng.below(2)]);
             outside.clock = (self.now, self.wall());
             served.push(Served {
                 node: Node::new(shard, limits),
