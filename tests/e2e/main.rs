@@ -12,6 +12,7 @@ mod flights;
 mod kdiff;
 mod kill;
 mod restart;
+mod rules;
 mod start;
 mod traffic;
 
