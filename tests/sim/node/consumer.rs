@@ -14,9 +14,11 @@ use klamm::wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffs
 use klamm::wire::messages::{FetchRequest, ListOffsetsRequest};
 
 use super::facts::{Facts, LogKey};
-use super::link::{Client, Ctx, Directory, GRACE};
+use super::link::{Client, Ctx, Directory};
 
 const EARLIEST: i64 = -2;
+/// A fetch that waits for data is answered so long after there is some.
+const WOKEN_WITHIN: Duration = Duration::from_secs(3);
 
 struct Part {
     name: String,
@@ -300,7 +302,7 @@ impl Client for Consumer {
         let late = |(key, part): &(&LogKey, &Part)| {
             let told = part.told.filter(|_| waits && !facts.is_doomed(key.0));
             let since = told.and_then(|at| facts.logs.get(key)?.acked_since(at));
-            since.is_some_and(|since| now.since(since.max(self.asked_at)) > GRACE)
+            since.is_some_and(|since| now.since(since.max(self.asked_at)) > WOKEN_WITHIN)
         };
         let (key, _) = self.parts.iter().find(late)?;
         Some(format!("a fetch waits though {key:?} has more"))

@@ -7,6 +7,7 @@ mod facts;
 mod link;
 mod member;
 mod producer;
+mod server;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

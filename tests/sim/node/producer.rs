@@ -129,6 +129,7 @@ impl Producer {
         let said = &said.responses[0].partition_responses[0];
         let code = ErrorCode(said.error_code);
         ctx.facts.told = ctx.facts.told.wrapping_mul(31) ^ said.base_offset as u64;
+        let is_created = self.log.is_some_and(|l| ctx.facts.created.contains_key(&l.0));
         let doomed = self.log.is_some_and(|l| ctx.facts.is_doomed(l.0));
         match code {
             ErrorCode::NONE | ErrorCode::DUPLICATE_SEQUENCE_NUMBER => {
@@ -142,6 +143,8 @@ impl Producer {
             }
             // The clock jumped: nobody knows.
             ErrorCode::REQUEST_TIMED_OUT => ctx.hang_up = true,
+            // The topic is so new that its leader has not heard of it.
+            _ if code.is_retriable() && !is_created => ctx.hang_up = true,
             code => panic!(
                 "produce {:?}: {} for {} of {}, {} in flight, {:?}",
                 self.log,

@@ -2,20 +2,14 @@
 //! says what happens next and when.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
-use klamm::base::{Moment, NodeId, WallMs};
-use klamm::config::ServerConfig;
-use klamm::image;
-use klamm::server::turn::{NetLimits, Node};
-use klamm::shard::{CONTROLLER, Mail, Shard, ShardIndex, Start};
+use klamm::base::{Moment, WallMs};
+use klamm::server::turn::Node;
 use klamm::sim::Rng;
 use klamm::sim::disk::SimDisk;
-use klamm::sim::net::SimNet;
 use klamm::sim::outside::SimOutside;
-use klamm::storage::{CommitDone, JobDone, Store, StoreConfig};
+use klamm::storage::{CommitDone, JobDone};
 
 use super::admin::{Admin, TOPICS};
 use super::consumer::Consumer;
@@ -28,12 +22,9 @@ use super::producer::Producer;
 const LIFE_MS: i64 = 12_000;
 /// How long it may take to come to rest, without any disturbance.
 const REST_MS: i64 = 60_000;
-const SETTINGS: &str = "node.id=0\nlog.dirs=/data\nlisteners=PLAINTEXT://127.0.0.1:9092\n\
-    offsets.topic.num.partitions=3\noffsets.topic.replication.factor=1\n\
-    group.initial.rebalance.delay.ms=100\nauto.create.topics.enable=false\n";
 const WALL: i64 = 1_700_000_000_000;
 
-enum Event {
+pub(super) enum Event {
     Turn(usize),
     RunCommit(usize),
     CommitDone(usize, CommitDone),
@@ -48,57 +39,38 @@ enum Event {
     Boot,
 }
 
-struct Served {
-    node: Node,
-    outside: SimOutside,
-    turn_at: Moment,
-    mail_at: Moment,
-    mail_scheduled: usize,
-    stopped: bool,
-    turns: u64,
+pub(super) struct Served {
+    pub(super) node: Node,
+    pub(super) outside: SimOutside,
+    pub(super) turn_at: Moment,
+    pub(super) mail_at: Moment,
+    pub(super) mail_scheduled: usize,
+    pub(super) stopped: bool,
+    pub(super) turns: u64,
 }
 
-struct Actor {
-    client: Box<dyn Client>,
-    link: Option<Link>,
-    wake_at: Moment,
-    reads: bool,
-    delivers: bool,
+pub(super) struct Actor {
+    pub(super) client: Box<dyn Client>,
+    pub(super) link: Option<Link>,
+    pub(super) wake_at: Moment,
+    pub(super) reads: bool,
+    pub(super) delivers: bool,
 }
 
 pub(crate) struct World {
-    rng: Rng,
-    disk: SimDisk,
-    now: Moment,
-    nodes: usize,
-    served: Vec<Served>,
-    actors: Vec<Actor>,
+    pub(super) rng: Rng,
+    pub(super) disk: SimDisk,
+    pub(super) now: Moment,
+    pub(super) nodes: usize,
+    pub(super) served: Vec<Served>,
+    pub(super) actors: Vec<Actor>,
     facts: Facts,
-    queue: BTreeMap<(Moment, u64), Event>,
+    pub(super) queue: BTreeMap<(Moment, u64), Event>,
     next: u64,
-    stopping: bool,
+    pub(super) stopping: bool,
     /// A stop was asked for.
-    closing: bool,
+    pub(super) closing: bool,
     pub trace: u64,
-}
-
-fn store_config(index: usize) -> StoreConfig {
-    StoreConfig {
-        journal_bytes: 4 * (64 << 10),
-        journal_chunk_bytes: 64 << 10,
-        commit_bytes_max: 16 << 10,
-        direct_bytes_min: 8 << 10,
-        write_bytes_min: 8 << 10,
-        write_bytes_max: 16 << 10,
-        cache_bytes: 64 << 10,
-        chunk_bytes_max: 32 << 10,
-        read_bytes: 8 << 10,
-        read_ahead_bytes: 16 << 10,
-        window_bytes: 32 << 10,
-        jobs_max: 3,
-        checkpoint_ms: 3_000,
-        ..StoreConfig::new(PathBuf::from(format!("/node-{index}")))
-    }
 }
 
 impl World {
@@ -154,17 +126,17 @@ impl World {
         self.wake(i, self.now);
     }
 
-    fn at(&mut self, ms: i64, event: Event) {
+    pub(super) fn at(&mut self, ms: i64, event: Event) {
         self.push(self.now.plus_ms(ms), event);
     }
 
-    fn push(&mut self, at: Moment, event: Event) {
+    pub(super) fn push(&mut self, at: Moment, event: Event) {
         self.next += 1;
         self.queue.insert((at.max(self.now), self.next), event);
     }
 
     /// A short time, now and then a long one.
-    fn soon(&mut self) -> Moment {
+    pub(super) fn soon(&mut self) -> Moment {
         let us = match self.rng.below(100) {
             0..80 => self.rng.below(300),
             80..98 => self.rng.below(5_000),
@@ -173,11 +145,11 @@ impl World {
         self.now + Duration::from_micros(us as u64)
     }
 
-    fn wall(&self) -> WallMs {
+    pub(super) fn wall(&self) -> WallMs {
         WallMs(WALL + (self.now.0 / 1_000_000) as i64)
     }
 
-    fn log(&self, what: &str) {
+    pub(super) fn log(&self, what: &str) {
         if std::env::var("LOUD").is_ok() {
             eprintln!("{} {what}", self.now.0 / 1000);
         }
@@ -265,7 +237,7 @@ impl World {
         }
     }
 
-    fn step(&mut self) {
+    pub(super) fn step(&mut self) {
         let ((at, _), event) = self.queue.pop_first().expect("a tick is always there");
         self.now = self.now.max(at);
         let now = (self.now, self.wall());
@@ -317,14 +289,14 @@ impl World {
     }
 
     /// A turn comes soon if the node has something to collect.
-    fn nudge(&mut self, n: usize) {
+    pub(super) fn nudge(&mut self, n: usize) {
         if self.served[n].outside.has_news() {
             let at = self.now + Duration::from_micros(self.rng.below(200) as u64);
             self.turn_at(n, at);
         }
     }
 
-    fn turn_at(&mut self, n: usize, at: Moment) {
+    pub(super) fn turn_at(&mut self, n: usize, at: Moment) {
         let served = &mut self.served[n];
         if at < served.turn_at && !served.stopped {
             served.turn_at = at;
@@ -493,7 +465,7 @@ impl World {
     }
 
     /// The connection of a client ends; `hangs_up` when the client did it.
-    fn lose(&mut self, i: usize, hangs_up: bool) {
+    pub(super) fn lose(&mut self, i: usize, hangs_up: bool) {
         let Some(link) = self.actors[i].link.take() else { return };
         if hangs_up && let Some(served) = self.served.get_mut(link.node) {
             served.outside.net.hang_up(link.id);
@@ -514,144 +486,5 @@ impl World {
             assert!(overdue.is_none(), "client {i}: {}", overdue.unwrap_or_default());
         }
         self.at(500, Event::Tick);
-    }
-
-    /// Something bad happens, if it is still time for that.
-    fn trouble(&mut self) {
-        if self.stopping {
-            return;
-        }
-        self.log("trouble");
-        match self.rng.below(10) {
-            0..3 => self.disk.crash_in(self.rng.below(60) as u64),
-            3 => self.crash(),
-            4..6 => self.ask_stop(),
-            6 => self.jump(),
-            _ => {
-                let i = self.rng.below(self.actors.len());
-                self.lose(i, true);
-            }
-        }
-        let ms = 300 + self.rng.below(4_000) as i64;
-        self.at(ms, Event::Trouble);
-    }
-
-    /// The machine sleeps for a while; clients know that.
-    fn jump(&mut self) {
-        let ms = 1_000 + self.rng.below(600_000) as i64;
-        let jump = self.now.plus_ms(ms).since(self.now);
-        self.now = self.now + jump;
-        for actor in &mut self.actors {
-            let Some(link) = &mut actor.link else { continue };
-            for (deadline, _) in &mut link.deadlines {
-                *deadline = *deadline + jump;
-            }
-            actor.client.on_jump(jump);
-        }
-    }
-
-    fn ask_stop(&mut self) {
-        if self.served.is_empty() || self.closing {
-            return;
-        }
-        self.closing = true;
-        for n in 0..self.nodes {
-            self.served[n].outside.tell_mail(Mail::Stop);
-            self.nudge(n);
-        }
-    }
-
-    fn stop(&mut self) {
-        self.ask_stop();
-        let end = self.now.plus_ms(20_000);
-        while self.closing {
-            assert!(self.now < end, "the server does not stop");
-            self.step();
-        }
-    }
-
-    /// Every node has stopped: the stores are closed.
-    fn close(&mut self) {
-        for served in &mut self.served {
-            let closed = served.node.shard.store.close();
-            assert!(closed.is_ok() || self.disk.is_crashed(), "close: {closed:?}");
-        }
-        self.drop_server();
-        if self.disk.is_crashed() || self.rng.chance(50) {
-            self.disk.restart();
-        }
-    }
-
-    fn crash(&mut self) {
-        self.drop_server();
-        self.disk.restart();
-    }
-
-    fn drop_server(&mut self) {
-        self.log("server down");
-        self.served.clear();
-        self.closing = false;
-        self.queue
-            .retain(|_, event| matches!(event, Event::Wake(_) | Event::Tick | Event::Trouble));
-        for i in 0..self.actors.len() {
-            (self.actors[i].reads, self.actors[i].delivers) = (false, false);
-            self.lose(i, false);
-        }
-        let at = self.soon();
-        self.push(at, Event::Boot);
-    }
-
-    /// Opens all stores, through crashes, and starts the nodes.
-    fn boot(&mut self) {
-        if !self.stopping && self.rng.chance(20) {
-            self.disk.crash_in(self.rng.below(200) as u64);
-        }
-        let entry = |i: usize| image::Node {
-            id: NodeId(i as i32),
-            host: "127.0.0.1".into(),
-            port: 9092 + i as u16,
-            rack: None,
-        };
-        let config = ServerConfig::load(SETTINGS, &[]).unwrap();
-        let nodes: Vec<_> = (0..self.nodes).map(entry).collect();
-        let mut served = Vec::new();
-        for i in 0..self.nodes {
-            let random = self.rng.next_u64();
-            let disk = Arc::new(self.disk.clone());
-            let store = match Store::open(disk, store_config(i), random, self.wall()) {
-                Ok(store) if !self.disk.is_crashed() => store,
-                Ok(_) => return self.crash(),
-                Err(e) => {
-                    assert!(self.disk.is_crashed(), "recovery of node {i}: {e}");
-                    return self.crash();
-                }
-            };
-            let index = ShardIndex(i as u16);
-            let mut shard = Shard::new(index, Arc::new(config.for_node(i as u16)), store, random);
-            shard.begin_turn(self.now, self.wall());
-            if index == CONTROLLER {
-                let (nodes, shards) = (nodes.clone(), self.nodes);
-                shard.start_controller(Start { cluster_id: "sim".into(), nodes, shards });
-            }
-            let limits = NetLimits { frame_bytes_max: 1 << 20, idle_max: Duration::from_mins(10) };
-            let net = SimNet::new([600, 20_000, 1 << 20][self.rng.below(3)]);
-            let mut outside = SimOutside::new(net, [1, 64][self.rng.below(2)]);
-            outside.clock = (self.now, self.wall());
-            served.push(Served {
-                node: Node::new(shard, limits),
-                outside,
-                turn_at: Moment::NEVER,
-                mail_at: Moment(0),
-                mail_scheduled: 0,
-                stopped: false,
-                turns: 0,
-            });
-        }
-        self.disk.crash_in(u64::MAX);
-        self.served = served;
-        for n in 0..self.nodes {
-            let at = self.soon();
-            self.turn_at(n, at);
-        }
     }
 }
