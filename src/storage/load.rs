@@ -92,7 +92,7 @@ pub(super) fn load(
         scanned: 0,
         changed: false,
     };
-    match loader.run(start.is_some()) {
+    match loader.run(start.is_some() || known.facts.created) {
         Ok(()) => loader.finish(log).map(|log| (log, None)),
         Err(error @ StorageError::Corrupt { .. }) => {
             for &base in &known.facts.touched {
@@ -132,6 +132,7 @@ impl Loader<'_> {
             self.log_start = self.bases.first().copied().unwrap_or_default();
         }
         self.open_segments()?;
+        self.drop_unreachable()?;
         let scan_from = self.prepare()?;
         self.scan(scan_from)
     }
@@ -173,6 +174,24 @@ impl Loader<'_> {
             segment.sealed = true;
             at = segment.next_at();
             self.segments.push(segment);
+        }
+        Ok(())
+    }
+
+    /// Removes segments after a hole at the log start: the file of the first one was never durable.
+    fn drop_unreachable(&mut self) -> Result<(), StorageError> {
+        self.end = self.log_start;
+        let Some(next) = self.segments.first().map(|s| s.base) else { return Ok(()) };
+        if next <= self.log_start {
+            return Ok(());
+        }
+        if self.known.facts.durable.is_some() || self.is_below_point() {
+            let (file, fault) = (self.path(next, Kind::Log), Fault::Gap { next });
+            return Err(StorageError::Corrupt { file, at: 0, offset: self.log_start, fault });
+        }
+        for gone in std::mem::take(&mut self.segments) {
+            self.remove(gone.base, &[Kind::Log, Kind::Index, Kind::TimeIndex])?;
+            self.changed = true;
         }
         Ok(())
     }

@@ -83,10 +83,10 @@ impl Progress {
         self.durable = self.durable.max(end);
         let Some(from) = from else { return };
         if from <= self.synced {
-            self.chunks.clear();
+            self.chunks.retain(|c| c.end > end);
         }
         match self.chunks.back_mut() {
-            Some(last) if last.chunk == chunk => last.end = end,
+            Some(last) if last.chunk == chunk => last.end = last.end.max(end),
             _ => self.chunks.push_back(InChunk { chunk, end }),
         }
     }
@@ -165,6 +165,17 @@ mod tests {
         assert_eq!((p.oldest_chunk(), p.recovery_point), (Some(2), Offset(80)));
         p.on_commit(9000, 7, Some(8192));
         assert_eq!(p.oldest_chunk(), Some(7));
+    }
+
+    #[test]
+    fn a_repeat_that_ends_earlier_does_not_replace_what_lies_behind_it() {
+        let mut p = progress(9000);
+        p.on_commit(9000, 1, Some(0));
+        p.on_commit(5000, 2, Some(0));
+        assert_eq!(p.oldest_chunk(), Some(1));
+        p.on_written(0, 8192, Offset(80));
+        p.on_synced(8192, Offset(80));
+        assert_eq!(p.oldest_chunk(), Some(1));
     }
 
     #[test]
