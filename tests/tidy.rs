@@ -15,7 +15,8 @@ const FLOORS: &[&[&str]] = &[
     &["shard"],
     &["api"],
     &["admin", "net"],
-    &["server", "sim"],
+    &["server"],
+    &["sim"],
 ];
 const FILE_LINES_MAX: usize = 600;
 

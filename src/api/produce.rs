@@ -61,17 +61,47 @@ fn produce(shard: &mut Shard, call: &Call, body: &[u8]) -> Result<Outcome, Frame
         answers: Vec::new(),
         leaders: Leaders::default(),
     };
+    check_whole(reader.clone(), call.version)?;
     let topics = reader.array_len(compact)?;
     let mut names = Vec::with_capacity(topics.min(64));
     for _ in 0..topics {
         names.push(request.topic(shard, &mut reader, compact)?);
     }
-    if compact {
-        reader.skip_tags()?;
-    }
     let Request { waits, answers, acks, leaders, .. } = request;
     let parked = Parked { call: call.clone(), topics: names, answers, leaders };
     Ok(finish(shard, parked, acks.unwrap_or(Acks::All), &waits, timeout_ms))
+}
+
+/// Reads to the end, so that nothing of a request is appended that turns out to be malformed.
+fn check_whole(mut reader: Reader<'_>, version: i16) -> Result<(), FrameError> {
+    let compact = version >= FLEXIBLE_FROM;
+    let mut partitions = 0;
+    for _ in 0..reader.array_len(compact)? {
+        if version >= TOPIC_ID_FROM {
+            reader.uuid()?;
+        } else {
+            reader.string(compact)?;
+        }
+        let count = reader.array_len(compact)?;
+        partitions += count;
+        if partitions > PARTITIONS_MAX {
+            return Err(FrameError::TooMany { limit: PARTITIONS_MAX });
+        }
+        for _ in 0..count {
+            reader.i32()?;
+            reader.nullable_bytes(compact)?;
+            if compact {
+                reader.skip_tags()?;
+            }
+        }
+        if compact {
+            reader.skip_tags()?;
+        }
+    }
+    if compact {
+        reader.skip_tags()?;
+    }
+    if reader.rest().is_empty() { Ok(()) } else { Err(FrameError::Header) }
 }
 
 fn finish(
@@ -124,9 +154,6 @@ impl Request<'_> {
             (local, name, TopicId::ZERO)
         };
         let count = reader.array_len(compact)?;
-        if self.answers.len() + count > PARTITIONS_MAX {
-            return Err(FrameError::TooMany { limit: PARTITIONS_MAX });
-        }
         for _ in 0..count {
             let index = reader.i32()?;
             let records = reader.nullable_bytes(compact)?;

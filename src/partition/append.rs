@@ -183,6 +183,10 @@ pub fn check<'a>(
     now: WallMs,
 ) -> Result<Checked<'a>, Refusal> {
     check_header(&header)?;
+    if rules.append_time && header.is_append_time() {
+        let message = "the producer may not say that the broker set the time".to_owned();
+        return Err(Refusal::BadTimestamp(vec![RecordRefusal { index: 0, message }]));
+    }
     let sent = Codec::from_id(header.codec_id());
     let sent = sent.ok_or(Refusal::UnknownCodec(header.codec_id()))?;
     let bounds = if rules.append_time { None } else { Some(Bounds::of(rules, now)) };

@@ -13,14 +13,13 @@
 //! - G3. Dropping a pending task leaks it, so jobs are never cancelled: they end.
 
 use std::cell::Cell;
-use std::future::Future;
+use std::future::poll_fn;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
@@ -78,7 +77,10 @@ impl<J: BackJob> Back<J> {
                 }
             };
             executor.run(async move {
-                let _ = started.send(Ok(sleeper().await));
+                // The waker of this very task, which ends last. Nothing is awaited before it is out,
+                // since nobody could nudge the executor yet (G2).
+                let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+                let _ = started.send(Ok(waker));
                 let direct = prime(&dir).await.is_ok();
                 serve(inbox, disk, done, direct).await;
             });
@@ -182,7 +184,8 @@ fn deliver<T>(done: &Sender<T>, mut result: T) {
 /// Writes a block, syncs it and reads it back directly, so that glommio probes the device with a
 /// read that reaches it (G1). Fails where the file system has no direct I/O.
 async fn prime(dir: &Path) -> io::Result<()> {
-    let path: PathBuf = dir.join(format!(".prime-{}", glommio::executor().id()));
+    // No name of a partition's directory: a killed server leaves it behind.
+    let path: PathBuf = dir.join(".prime");
     let written = path.clone();
     glommio::executor()
         .spawn_blocking(move || {
@@ -202,28 +205,6 @@ async fn prime(dir: &Path) -> io::Result<()> {
         Ok(BLOCK_BYTES) => Ok(()),
         Ok(_) => Err(io::Error::other("a direct read came back short")),
         Err(e) => Err(e.into()),
-    }
-}
-
-/// The waker of a task that is never done: waking it writes the executor's eventfd.
-async fn sleeper() -> Waker {
-    struct Forever(Option<mpsc::Sender<Waker>>);
-    impl Future for Forever {
-        type Output = ();
-        fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-            if let Some(tell) = self.0.take() {
-                let _ = tell.send(cx.waker().clone());
-            }
-            Poll::Pending
-        }
-    }
-    let (tell, told) = mpsc::channel();
-    glommio::spawn_local(Forever(Some(tell))).detach();
-    loop {
-        if let Ok(waker) = told.try_recv() {
-            return waker;
-        }
-        glommio::timer::sleep(Duration::from_millis(1)).await;
     }
 }
 

@@ -89,13 +89,22 @@ fn hint(e: &io::Error) -> &'static str {
 pub struct Server {
     nodes: Vec<thread::JoinHandle<Result<(), ServerError>>>,
     boxes: Vec<Sender<Mail>>,
-    ended: mpsc::Receiver<()>,
-    are_ready: mpsc::Receiver<()>,
+    told: mpsc::Receiver<Told>,
+    one_ended: bool,
     /// Where each node listens.
     pub addresses: Vec<(NodeId, SocketAddr)>,
     /// Data directories without direct I/O.
     pub buffered: Vec<std::path::PathBuf>,
     _dirs: DataDirs,
+}
+
+/// What a node's thread tells about itself.
+#[derive(Debug, PartialEq, Eq)]
+enum Told {
+    /// It accepts connections.
+    Ready,
+    /// It has stopped, or did not start.
+    Ended,
 }
 
 /// What a node's thread begins with.
@@ -124,22 +133,20 @@ impl Server {
         let cluster_id = dirs.cluster_id.as_str().into();
         let shards = seeds.len();
         seeds[0].start = Some(Start { cluster_id, nodes: entries, shards });
-        let (ended, has_ended) = mpsc::channel();
-        let (ready, are_ready) = mpsc::channel();
+        let (tell, told) = mpsc::channel();
         let mut nodes = Vec::new();
         for seed in seeds {
-            let (ready, ended) = (ready.clone(), ended.clone());
+            let tell = tell.clone();
             let name = format!("node-{}", seed.config.node_id);
             let run = move || {
-                let result = run_node(seed, &ready);
-                let _ = ended.send(());
+                let result = run_node(seed, &tell);
+                let _ = tell.send(Told::Ended);
                 result
             };
             nodes.push(thread::Builder::new().name(name).spawn(run)?);
         }
-        drop((ready, ended));
         let buffered = dirs.buffered.clone();
-        Ok(Self { nodes, boxes, ended: has_ended, are_ready, addresses, buffered, _dirs: dirs })
+        Ok(Self { nodes, boxes, told, one_ended: false, addresses, buffered, _dirs: dirs })
     }
 
     /// Waits until every node accepts connections.
@@ -148,7 +155,8 @@ impl Server {
     /// Why one of them did not start; the others are stopped then.
     pub fn wait_ready(&mut self) -> Result<(), ServerError> {
         for _ in 0..self.nodes.len() {
-            if self.are_ready.recv().is_err() {
+            if self.told.recv() != Ok(Told::Ready) {
+                self.one_ended = true;
                 return self.join();
             }
         }
@@ -170,7 +178,9 @@ impl Server {
     /// # Errors
     /// The first reason why a node stopped by itself.
     pub fn join(&mut self) -> Result<(), ServerError> {
-        let _ = self.ended.recv();
+        while !self.one_ended {
+            self.one_ended = self.told.recv() != Ok(Told::Ready);
+        }
         self.stopper()();
         let mut first = Ok(());
         for node in self.nodes.drain(..) {
@@ -271,7 +281,7 @@ fn hostname() -> String {
     if named && !name.is_empty() { name } else { "localhost".into() }
 }
 
-fn run_node(seed: Seed, ready: &mpsc::Sender<()>) -> Result<(), ServerError> {
+fn run_node(seed: Seed, tell: &mpsc::Sender<Told>) -> Result<(), ServerError> {
     let node_id = seed.config.node_id;
     let failed = |source| ServerError::Node { node: node_id, source };
     if let Some(cpu) = seed.cpu {
@@ -309,10 +319,11 @@ fn run_node(seed: Seed, ready: &mpsc::Sender<()>) -> Result<(), ServerError> {
         inbox: seed.inbox,
         siblings: seed.siblings,
     };
-    let mut ready = Some(ready.clone());
+    let mut is_ready = false;
     while node.turn(&mut outside).map_err(failed)? {
-        if node.shard.ready {
-            ready.take().map(|r| r.send(()));
+        if node.shard.ready && !is_ready {
+            is_ready = true;
+            let _ = tell.send(Told::Ready);
         }
     }
     drop(outside);

@@ -117,7 +117,7 @@ impl Node {
     /// The node cannot go on: its ring failed, or its journal.
     pub fn turn(&mut self, outside: &mut impl Outside) -> io::Result<bool> {
         let mut events = std::mem::take(&mut self.events);
-        let timeout = self.timeout(outside);
+        let timeout = self.timeout(outside.now().0);
         outside.wait(timeout, &mut events)?;
         let (now, wall) = outside.now();
         self.shard.begin_turn(now, wall);
@@ -150,7 +150,8 @@ impl Node {
         Ok(!self.has_stopped())
     }
 
-    fn timeout(&self, outside: &mut impl Outside) -> Option<Duration> {
+    /// How long the next turn would wait for an event; `None`: as long as it takes.
+    pub fn timeout(&self, now: Moment) -> Option<Duration> {
         if self.loads
             || !self.ready.is_empty()
             || self.shard.fetches.has_woken()
@@ -160,7 +161,7 @@ impl Node {
         }
         let stop = self.stopping_until.unwrap_or(Moment::NEVER);
         let next = self.shard.next_deadline().min(self.idle_look_at).min(stop);
-        (next != Moment::NEVER).then(|| next.since(outside.now().0))
+        (next != Moment::NEVER).then(|| next.since(now))
     }
 
     fn collect_disk(&mut self, outside: &mut impl Outside) {

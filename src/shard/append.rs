@@ -161,7 +161,7 @@ impl Shard {
         match event {
             StoreEvent::Durable { log, end } => self.on_safe(*log, *end),
             StoreEvent::Readable { log } => self.wake_readers(*log),
-            StoreEvent::LogStartMoved { .. } => {}
+            StoreEvent::LogStartMoved { log, start } => self.on_safe_start(*log, *start),
             StoreEvent::Failed { log, error } => {
                 tracing::error!(%error, "storage failed");
                 match log {
@@ -169,6 +169,27 @@ impl Shard {
                     None => self.failed = true,
                 }
             }
+        }
+    }
+
+    /// A crash does not bring back what is below `start`.
+    fn on_safe_start(&mut self, log: LogId, start: Offset) {
+        let Some(partition) = self.partitions.get_mut(log) else { return };
+        partition.safe_start = partition.safe_start.max(start);
+        self.end_waits(log, start, |p| &mut p.start_acks, WaitEnd::Safe);
+    }
+
+    /// Parks a request until each of its waits (log, its new start) is over.
+    pub fn park_starts(
+        &mut self,
+        request: Box<dyn ParkedAck>,
+        waits: &[(LogId, Offset, u32)],
+        deadline: Moment,
+    ) {
+        let ack = self.acks.park(request, waits.len() as u32, deadline);
+        for &(log, below, index) in waits {
+            let Some(partition) = self.partitions.get_mut(log) else { continue };
+            partition.start_acks.push_back(Wait { below, ack, index });
         }
     }
 
@@ -232,6 +253,7 @@ impl Shard {
     pub(super) fn fail_waits(&mut self, log: LogId) {
         self.end_waits(log, Offset(i64::MAX), |p| &mut p.local_acks, WaitEnd::Failed);
         self.end_waits(log, Offset(i64::MAX), |p| &mut p.committed_acks, WaitEnd::Failed);
+        self.end_waits(log, Offset(i64::MAX), |p| &mut p.start_acks, WaitEnd::Failed);
         self.on_group_log(log, Offset(i64::MAX), Err(AppendFailure::Storage));
         self.wake_readers(log);
     }

@@ -248,7 +248,11 @@ impl Shard {
             let followers: Vec<NodeId> = followers.collect();
             let min = usize::try_from(settings.min_insync_replicas).unwrap_or(1);
             let leader = Leader::new(state.leader_epoch, end, end, min, followers, self.now);
-            self.partitions.put(Partition::new(id, Arc::clone(&topic.name), log, leader));
+            let mut partition = Partition::new(id, Arc::clone(&topic.name), log, leader);
+            // What recovery found, or a new log: on disk, or with nothing below it.
+            partition.safe_start =
+                self.store.log(log).map_or(Offset(0), crate::storage::Log::log_start);
+            self.partitions.put(partition);
             if &*topic.name == CONSUMER_OFFSETS {
                 self.load_groups(log, index as i32);
             }

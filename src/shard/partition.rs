@@ -34,6 +34,10 @@ pub struct Partition {
     pub local_acks: VecDeque<Wait>,
     /// Requests that wait until the high watermark reaches an offset, in offset order.
     pub committed_acks: VecDeque<Wait>,
+    /// The log start that is on disk.
+    pub safe_start: Offset,
+    /// Requests that wait until the log start on disk reaches an offset, in offset order.
+    pub start_acks: VecDeque<Wait>,
     /// Connections whose parked fetch wants this partition.
     pub readers: Vec<ConnectionId>,
 }
@@ -51,6 +55,8 @@ impl Partition {
             compact_only: false,
             local_acks: VecDeque::new(),
             committed_acks: VecDeque::new(),
+            safe_start: Offset(0),
+            start_acks: VecDeque::new(),
             readers: Vec::new(),
         }
     }

@@ -1,9 +1,11 @@
 //! Fakes for simulation: what the drivers in `runtime` are to the outside, seeded and with faults.
 //!
 //! One seed is one trace. [`disk`] is a file system in memory that loses, tears and reorders what
-//! was not synced.
+//! was not synced; [`net`] is the sockets of a node; [`outside`] is all that a node's turn touches.
 
 pub mod disk;
+pub mod net;
+pub mod outside;
 
 /// Deterministic random numbers (splitmix64).
 #[derive(Debug, Clone)]

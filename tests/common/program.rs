@@ -1,6 +1,7 @@
 //! Programs beside the server: started with a time limit, ended with their test.
 
 use std::ffi::OsStr;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -34,4 +35,11 @@ pub fn command(program: impl AsRef<OsStr>, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);
     command.args(arguments);
     command
+}
+
+/// Where `make clients` puts a client.
+pub fn installed(path: &str) -> String {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("clients").join(path);
+    assert!(path.exists(), "{} is missing: run `make clients`", path.display());
+    path.to_string_lossy().into_owned()
 }

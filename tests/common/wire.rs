@@ -188,6 +188,14 @@ pub fn batch_of(values: &[&str], codec: Codec, producer: ProducerStamp) -> Bytes
     builder.build(codec, producer).unwrap()
 }
 
+/// A batch with `bytes` put over it at `at`, and a checksum that fits.
+pub fn patched(batch: &Bytes, at: usize, bytes: &[u8]) -> Bytes {
+    let mut batch = batch.to_vec();
+    batch[at..at + bytes.len()].copy_from_slice(bytes);
+    klamm::wire::batch::set_crc(&mut batch);
+    batch.into()
+}
+
 /// The fields of an idempotent producer's batch.
 pub fn stamp(id: i64, epoch: i16, sequence: i32) -> ProducerStamp {
     ProducerStamp { id, epoch, sequence, transactional: false }

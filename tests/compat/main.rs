@@ -8,11 +8,10 @@
 mod common;
 mod librdkafka;
 
-use std::path::Path;
 use std::time::Duration;
 
 use common::Server;
-use common::program::{command, must_succeed};
+use common::program::{command, installed, must_succeed};
 
 /// A slow machine with both of its cores taken needs a part of this.
 const LIMIT: Duration = Duration::from_mins(4);
@@ -20,13 +19,6 @@ const LIMIT: Duration = Duration::from_mins(4);
 /// Two nodes, so that clients have to follow metadata; topics that clients make have four partitions.
 fn server() -> Server {
     Server::with(&[("node.count", "2"), ("num.partitions", "4")])
-}
-
-/// Where `make clients` puts a client.
-fn installed(path: &str) -> String {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("clients").join(path);
-    assert!(path.exists(), "{} is missing: run `make clients`", path.display());
-    path.to_string_lossy().into_owned()
 }
 
 #[test]

@@ -7,9 +7,12 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod bad_input;
 mod flights;
+mod kdiff;
 mod kill;
 mod restart;
+mod rules;
 mod start;
 mod traffic;
 

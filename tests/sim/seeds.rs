@@ -1,11 +1,18 @@
 //! Seeds: what kinds of worlds are run, and that one seed is one trace.
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::world::{Kind, World};
 
-fn number(name: &str, default: u64) -> u64 {
+pub(crate) fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(default)
+}
+
+/// What a panic said.
+pub(crate) fn said(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned())).unwrap_or_default()
 }
 
 /// Runs seeds of one kind of world; panics with the first that fails.
@@ -14,11 +21,7 @@ fn run(kind: Kind, share: u64) {
     for seed in first..first + count.max(1) {
         let outcome = catch_unwind(AssertUnwindSafe(|| World::new(kind, seed).run()));
         if let Err(panic) = outcome {
-            let what = panic
-                .downcast_ref::<String>()
-                .cloned()
-                .or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
-            panic!("{kind:?} failed: SEED={seed} SEEDS=1: {}", what.unwrap_or_default());
+            panic!("{kind:?} failed: SEED={seed} SEEDS=1: {}", said(&*panic));
         }
     }
 }
