@@ -11,6 +11,7 @@ use crate::partition::append::Rules;
 use crate::partition::leader::Leader;
 use crate::purgatory::acks::AckId;
 use crate::runtime::network::ConnectionId;
+use crate::shard::sessions::Watchers;
 use crate::storage::LogId;
 
 /// One partition that this node leads.
@@ -38,8 +39,10 @@ pub struct Partition {
     pub safe_start: Offset,
     /// Requests that wait until the log start on disk reaches an offset, in offset order.
     pub start_acks: VecDeque<Wait>,
-    /// Connections whose parked fetch wants this partition.
+    /// Connections whose parked fetch wants this partition; each is woken once.
     pub readers: Vec<ConnectionId>,
+    /// Fetch sessions that have this partition.
+    pub watchers: Watchers,
 }
 
 impl Partition {
@@ -58,6 +61,7 @@ impl Partition {
             safe_start: Offset(0),
             start_acks: VecDeque::new(),
             readers: Vec::new(),
+            watchers: Watchers::default(),
         }
     }
 }
