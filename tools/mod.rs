@@ -10,6 +10,7 @@ mod console_consumer;
 mod console_producer;
 mod consumer_groups;
 mod delete_records;
+mod dump_log;
 mod get_offsets;
 mod kafka_text;
 mod log_dirs;
@@ -43,6 +44,7 @@ pub(crate) const TOOLS: &[Tool] = &[
     Tool { name: "consumer-groups", about: consumer_groups::ABOUT, run: consumer_groups::run },
     Tool { name: "get-offsets", about: get_offsets::ABOUT, run: get_offsets::run },
     Tool { name: "delete-records", about: delete_records::ABOUT, run: delete_records::run },
+    Tool { name: "dump-log", about: dump_log::ABOUT, run: dump_log::run },
     Tool { name: "log-dirs", about: log_dirs::ABOUT, run: log_dirs::run },
     Tool {
         name: "broker-api-versions",
