@@ -26,6 +26,7 @@ use crate::image::{Image, Node};
 use crate::partition::leader::Effect;
 use crate::purgatory::acks::Acks;
 use crate::runtime::network::ConnectionId;
+use crate::runtime::space::Probe;
 use crate::storage::{LogConfig, Store};
 use crate::wire::frame::Answer;
 
@@ -67,6 +68,8 @@ pub struct Shard {
     pub limits: NodeLimits,
     /// Directory of the logs, for whoever asks.
     pub dir: Arc<str>,
+    /// How much room the directory's file system has; a simulated one does not say.
+    pub space: Option<Probe>,
     /// The logs.
     pub store: Store,
     /// The partitions that this node leads, and the way to them.
@@ -114,6 +117,7 @@ impl Shard {
             image: Arc::default(),
             limits,
             dir: Arc::default(),
+            space: None,
             publisher: None,
             start: Start::default(),
             loading: Vec::new(),
