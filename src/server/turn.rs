@@ -175,6 +175,7 @@ impl Node {
             self.shard.store.on_job(done, now, &mut events);
             self.ready.append(&mut self.stalled);
         }
+        self.shard.store.take_events(&mut events);
         for event in &events {
             self.shard.on_store_event(event);
         }

@@ -163,7 +163,7 @@ impl Shard {
             StoreEvent::Readable { log } => self.wake_readers(*log),
             StoreEvent::LogStartMoved { log, start } => self.on_safe_start(*log, *start),
             StoreEvent::Failed { log, error } => {
-                tracing::error!(%error, "storage failed");
+                tracing::error!(%error, remedy = error.remedy(), "storage failed");
                 match log {
                     Some(log) => self.fail_waits(*log),
                     None => self.failed = true,

@@ -108,6 +108,20 @@ impl Index {
             .then(|| (self.max.timestamp, Offset(self.base.0 + i64::from(self.max.relative))))
     }
 
+    /// Takes the entries of `fresh`, which covers the first `upto` bytes, for its own there.
+    pub(super) fn replace_upto(&mut self, mut fresh: Self, upto: u64) {
+        let covered = fresh.offsets.last().map_or(0, |e| e.relative).max(fresh.max.relative);
+        fresh.offsets.extend(self.offsets.iter().filter(|e| u64::from(e.at) >= upto));
+        let last = fresh.times.last().map_or(NO_TIMESTAMP, |t| t.timestamp);
+        let later = |t: &&TimeEntry| t.relative > covered && t.timestamp > last;
+        fresh.times.extend(self.times.iter().filter(later));
+        if self.max.timestamp > fresh.max.timestamp {
+            fresh.max = self.max;
+        }
+        fresh.since_entry_bytes = self.since_entry_bytes;
+        *self = fresh;
+    }
+
     /// Number of offset entries.
     pub(super) fn len(&self) -> usize {
         self.offsets.len()

@@ -4,7 +4,7 @@
 //! only the end of the newest segment is looked at. After any other stop the journal has been
 //! replayed into the files. A batch is checked for
 //! size, checksum, offset. The first bad batch beyond what was durable is where the log ends; one
-//! below is damage, and the log is fenced. Indexes, leader epochs and producers are made anew from
+//! below is damage: the log is fenced, and served up to there. Indexes, leader epochs and producers are made anew from
 //! where the scan begins. Segments below the recovery point are trusted unread, as in Kafka.
 //!
 //! Invariant O1: a log that is not fenced ends at or after everything that was durable.
@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::error::{Fault, StorageError};
+use super::fence::Fence;
 use super::files;
 use super::index::Index;
 use super::jobs::{self, IndexWork};
@@ -67,51 +68,93 @@ struct Loader<'a> {
     settled: Vec<u64>,
 }
 
-/// Opens a log. Damage comes back as a log that has failed, with the reason.
+/// Opens a log. Damage, and bytes that the disk does not give, come back as a log that has failed,
+/// with the reason.
 pub(super) fn load(
     disk: &dyn Disk,
     known: &Known<'_>,
 ) -> Result<(Log, Option<StorageError>), StorageError> {
     let start = known.log_start.max(known.facts.start.map(|(offset, _)| offset));
-    let mut log =
-        Log::empty(known.tp, known.topic.into(), known.dir.to_owned(), Offset(0), known.wall);
+    let (topic, dir) = (known.topic.into(), known.dir.to_owned());
+    let mut log = Log::empty(known.tp, topic, dir, start.unwrap_or_default(), known.wall);
     log.disk.made = true;
-    let reason = files::read(disk, &known.dir.join(files::FENCED))?;
-    if reason.is_some() {
-        (log.failed, log.disk.fenced) = (true, true);
+    if let Some(fence) = Fence::read(disk, known.dir)? {
         let error = log.fenced_error();
-        return Ok((log, Some(error)));
+        return Loader::new(disk, known, start).damaged(log, &fence, error);
     }
-    let mut loader = Loader {
-        disk,
-        known,
-        log_start: start.unwrap_or_default(),
-        bases: Vec::new(),
-        snapshots: Vec::new(),
-        segments: Vec::new(),
-        epochs: Epochs::new(),
-        producers: Producers::new(),
-        producers_from: Offset(0),
-        end: Offset(0),
-        scanned: 0,
-        changed: false,
-        settled: Vec::new(),
-    };
+    let mut loader = Loader::new(disk, known, start);
     match loader.run(start.is_some() || known.facts.created) {
         Ok(()) => loader.finish(log).map(|log| (log, None)),
-        Err(error @ StorageError::Corrupt { .. }) => {
-            for &base in &known.facts.touched {
-                loader.open(base)?.sync().map_err(StorageError::disk("syncing", known.dir))?;
-            }
-            jobs::fence(disk, known.dir, &error.to_string())?;
-            (log.failed, log.disk.fenced) = (true, true);
+        Err(error @ StorageError::Disk { doing: "reading", .. }) => {
+            loader.sync_touched()?;
+            log.failed = true;
+            log.progress.recovery_point = known.recovery_point.unwrap_or_default();
             Ok((log, Some(error)))
         }
-        Err(error) => Err(error),
+        Err(error) => match Fence::of(&error) {
+            Some(fence) => {
+                fence.write(disk, known.dir)?;
+                Loader::new(disk, known, start).damaged(log, &fence, error)
+            }
+            None => Err(error),
+        },
     }
 }
 
-impl Loader<'_> {
+impl<'a> Loader<'a> {
+    fn new(disk: &'a dyn Disk, known: &'a Known<'a>, log_start: Option<Offset>) -> Self {
+        Self {
+            disk,
+            known,
+            log_start: log_start.unwrap_or_default(),
+            bases: Vec::new(),
+            snapshots: Vec::new(),
+            segments: Vec::new(),
+            epochs: Epochs::new(),
+            producers: Producers::new(),
+            producers_from: Offset(0),
+            end: Offset(0),
+            scanned: 0,
+            changed: false,
+            settled: Vec::new(),
+        }
+    }
+
+    /// What the journal had is in the files, and is to stay there.
+    fn sync_touched(&self) -> Result<(), StorageError> {
+        for &base in &self.known.facts.touched {
+            self.open(base)?.sync().map_err(StorageError::disk("syncing", self.known.dir))?;
+        }
+        Ok(())
+    }
+
+    /// Makes a failed log of which is served what lies before the damage.
+    fn damaged(
+        mut self,
+        mut log: Log,
+        fence: &Fence,
+        error: StorageError,
+    ) -> Result<(Log, Option<StorageError>), StorageError> {
+        self.sync_touched()?;
+        self.list()?;
+        self.bases.retain(|base| *base < fence.offset);
+        self.open_segments()?;
+        let reaches = self.bases.first().is_some_and(|base| *base <= self.log_start);
+        let readable = if reaches { fence.offset.max(self.log_start) } else { self.log_start };
+        if let Some(last) = self.segments.last_mut().filter(|s| s.base == fence.segment) {
+            last.size = last.size.min(fence.at);
+        }
+        self.read_epochs(readable)?;
+        let at = self.segments.last().map_or(0, Segment::next_at);
+        log.segments = self.segments.into();
+        log.segments.push_back(Segment::new(readable, at, self.known.wall));
+        log.progress = Progress::settled_at(at, Offset(0));
+        (log.log_end, log.durable_end, log.readable) = (readable, readable, readable);
+        log.epochs = self.epochs;
+        log.failed = true;
+        Ok((log, Some(error)))
+    }
+
     fn path(&self, base: Offset, kind: Kind) -> PathBuf {
         file_path(self.known.dir, base, kind)
     }
@@ -217,11 +260,17 @@ impl Loader<'_> {
             }
         }
         let from = from.min(point);
+        self.read_epochs(from)?;
+        Ok(from)
+    }
+
+    /// Reads the leader epochs that began before `end`.
+    fn read_epochs(&mut self, end: Offset) -> Result<(), StorageError> {
         let text = files::read(self.disk, &self.known.dir.join(files::EPOCHS))?;
         let text = text.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         self.epochs = text.and_then(|t| Epochs::from_text(&t).ok()).unwrap_or_default();
-        self.epochs.truncate_end(from);
-        Ok(from)
+        self.epochs.truncate_end(end);
+        Ok(())
     }
 
     /// Scans from `from` on, to the first bad batch.
@@ -249,7 +298,9 @@ impl Loader<'_> {
     fn trusted_index(&self, i: usize, from: Offset) -> Result<Option<Index>, StorageError> {
         let (segment, size) = (self.segments[i].base, self.segments[i].size);
         let dir = self.known.dir.to_owned();
-        let work = IndexWork { dir, segment, size, interval_bytes: INTERVAL_BYTES };
+        let interval_bytes = INTERVAL_BYTES;
+        let (sealed, examine, next) = (true, None, None);
+        let work = IndexWork { dir, segment, size, sealed, interval_bytes, examine, next };
         let index = work.load(self.disk)?;
         Ok(index.map(|mut index| {
             index.truncate(from, size);
