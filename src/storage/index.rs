@@ -84,9 +84,15 @@ impl Index {
 
     /// Byte from which a search for `offset` begins: of a batch at or before the one that holds it.
     pub(super) fn floor(&self, offset: Offset) -> u64 {
+        self.floor_entry(offset).map_or(0, |(at, _)| at)
+    }
+
+    /// The same, when an entry says so, with the last offset of that batch.
+    pub(super) fn floor_entry(&self, offset: Offset) -> Option<(u64, Offset)> {
         let relative = self.relative(offset);
         let after = self.offsets.partition_point(|e| e.relative <= relative);
-        after.checked_sub(1).map_or(0, |i| u64::from(self.offsets[i].at))
+        let entry = self.offsets[after.checked_sub(1)?];
+        Some((u64::from(entry.at), Offset(self.base.0 + i64::from(entry.relative))))
     }
 
     /// First byte of the last indexed batch that begins at or before byte `at`.

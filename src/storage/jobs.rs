@@ -69,8 +69,10 @@ pub(super) struct ReadWork {
     pub(super) len: usize,
     /// Bytes of the file that may be read.
     pub(super) limit: u64,
-    /// The index says that the first batch begins at this offset or before.
-    pub(super) at_most: Option<Offset>,
+    /// Which one the first batch is.
+    pub(super) first: Expect,
+    /// The batches follow each other without a gap.
+    pub(super) dense: bool,
 }
 
 /// What a read found.
@@ -100,17 +102,13 @@ impl ReadWork {
         let fault = loop {
             let checked = match BatchHeader::parse_whole(&batches[end..]) {
                 Ok((header, batch)) => {
-                    scan::check(&header, batch, Expect::AtLeast(next)).map(|()| header)
+                    let expect =
+                        if first.is_none() { self.first } else { scan::after(next, self.dense) };
+                    scan::check(&header, batch, expect).map(|()| header)
                 }
                 Err(e) => Err(e.into()),
             };
             match checked {
-                Ok(header)
-                    if first.is_none() && self.at_most.is_some_and(|o| o < header.base_offset) =>
-                {
-                    let (expected, found) = (self.at_most.unwrap_or(next), header.base_offset);
-                    break Fault::Offset { expected, found };
-                }
                 Ok(header) => {
                     first = first.or(Some(header.base_offset));
                     next = header.next_offset();
@@ -146,8 +144,10 @@ pub(super) struct IndexWork {
     pub(super) interval_bytes: u32,
     /// A read found no batch at this byte: the index is wrong, or the segment damaged.
     pub(super) examine: Option<u64>,
-    /// Base of the next segment.
+    /// Base of the next segment, where this one has to end.
     pub(super) next: Option<Offset>,
+    /// The batches follow each other without a gap.
+    pub(super) dense: bool,
 }
 
 /// Indexes of the good bytes of a segment.
@@ -179,7 +179,7 @@ impl IndexWork {
         let file =
             disk.open(&path, Access::ReadOnly).map_err(StorageError::disk("opening", &path))?;
         let mut index = Index::new(self.segment);
-        let first = (Expect::AtLeast(self.segment), false);
+        let first = (scan::after(self.segment, self.dense), self.dense);
         let end = scan::scan(&*file, &path, (0, self.size), first, |header, at| {
             index.on_append(header, at, self.interval_bytes);
         })?;
@@ -361,7 +361,7 @@ pub(super) fn write_generation(
     first_sequence: u64,
 ) -> Result<(), StorageError> {
     let journal = dir.join(files::JOURNAL);
-    let text = format!("0\n{generation:016x} {first_sequence}\n");
+    let text = files::generation_text(generation, first_sequence);
     files::replace(disk, &journal.join(files::GENERATION), text.as_bytes())?;
     files::sync_dir(disk, &journal)
 }

@@ -20,7 +20,7 @@ use super::jobs::{self, IndexWork};
 use super::log::Log;
 use super::progress::Progress;
 use super::replay::Facts;
-use super::scan::{self, ScanEnd};
+use super::scan::{self, Expect, ScanEnd};
 use super::segment::{Kind, Segment, file_path, parse_name};
 use super::tail::block_floor;
 use crate::base::{Offset, TopicPartition, WallMs};
@@ -64,6 +64,10 @@ struct Loader<'a> {
     scanned: usize,
     /// A file was cut or removed.
     changed: bool,
+    /// Batches have to follow each other without a gap.
+    dense: bool,
+    /// They do not.
+    gaps: bool,
     /// Byte of each scanned segment that batches below the recovery point end at.
     settled: Vec<u64>,
 }
@@ -80,9 +84,9 @@ pub(super) fn load(
     log.disk.made = true;
     if let Some(fence) = Fence::read(disk, known.dir)? {
         let error = log.fenced_error();
-        return Loader::new(disk, known, start).damaged(log, &fence, error);
+        return Loader::new(disk, known, start)?.damaged(log, &fence, error);
     }
-    let mut loader = Loader::new(disk, known, start);
+    let mut loader = Loader::new(disk, known, start)?;
     match loader.run(start.is_some() || known.facts.created) {
         Ok(()) => loader.finish(log).map(|log| (log, None)),
         Err(error @ StorageError::Disk { doing: "reading", .. }) => {
@@ -94,7 +98,7 @@ pub(super) fn load(
         Err(error) => match Fence::of(&error) {
             Some(fence) => {
                 fence.write(disk, known.dir)?;
-                Loader::new(disk, known, start).damaged(log, &fence, error)
+                Loader::new(disk, known, start)?.damaged(log, &fence, error)
             }
             None => Err(error),
         },
@@ -102,8 +106,13 @@ pub(super) fn load(
 }
 
 impl<'a> Loader<'a> {
-    fn new(disk: &'a dyn Disk, known: &'a Known<'a>, log_start: Option<Offset>) -> Self {
-        Self {
+    fn new(
+        disk: &'a dyn Disk,
+        known: &'a Known<'a>,
+        log_start: Option<Offset>,
+    ) -> Result<Self, StorageError> {
+        let sparse = files::read(disk, &known.dir.join(files::SPARSE))?.is_some();
+        Ok(Self {
             disk,
             known,
             log_start: log_start.unwrap_or_default(),
@@ -117,7 +126,9 @@ impl<'a> Loader<'a> {
             scanned: 0,
             changed: false,
             settled: Vec::new(),
-        }
+            dense: known.recovery_point.is_some() && !sparse,
+            gaps: sparse,
+        })
     }
 
     /// What the journal had is in the files, and is to stay there.
@@ -137,7 +148,7 @@ impl<'a> Loader<'a> {
     ) -> Result<(Log, Option<StorageError>), StorageError> {
         self.sync_touched()?;
         self.list()?;
-        self.bases.retain(|base| *base < fence.offset);
+        self.bases.retain(|base| *base < fence.offset && *base <= fence.segment);
         self.open_segments()?;
         let reaches = self.bases.first().is_some_and(|base| *base <= self.log_start);
         let readable = if reaches { fence.offset.max(self.log_start) } else { self.log_start };
@@ -151,6 +162,7 @@ impl<'a> Loader<'a> {
         log.progress = Progress::settled_at(at, Offset(0));
         (log.log_end, log.durable_end, log.readable) = (readable, readable, readable);
         log.epochs = self.epochs;
+        log.dense = self.dense;
         log.failed = true;
         Ok((log, Some(error)))
     }
@@ -299,8 +311,8 @@ impl<'a> Loader<'a> {
         let (segment, size) = (self.segments[i].base, self.segments[i].size);
         let dir = self.known.dir.to_owned();
         let interval_bytes = INTERVAL_BYTES;
-        let (sealed, examine, next) = (true, None, None);
-        let work = IndexWork { dir, segment, size, sealed, interval_bytes, examine, next };
+        let (sealed, examine, next, dense) = (true, None, None, self.dense);
+        let work = IndexWork { dir, segment, size, sealed, interval_bytes, examine, next, dense };
         let index = work.load(self.disk)?;
         Ok(index.map(|mut index| {
             index.truncate(from, size);
@@ -312,15 +324,22 @@ impl<'a> Loader<'a> {
         let (base, size) = (self.segments[i].base, self.segments[i].size);
         let mut index = index.unwrap_or_else(|| Index::new(base));
         let begin = index.last().map(|e| u64::from(e.at));
-        let dense = self.known.recovery_point.is_some();
-        let first = scan::after(base, dense && begin.is_none());
+        let dense = self.dense;
+        let first = match index.last() {
+            Some(entry) if dense => Expect::EndsWith(Offset(base.0 + i64::from(entry.relative))),
+            Some(_) => Expect::AtLeast(base),
+            None => scan::after(base, dense),
+        };
         let file = self.open(base)?;
         let path = self.path(base, Kind::Log);
+        let (mut next, gaps) = (None, &mut self.gaps);
         let (epochs, producers) = (&mut self.epochs, &mut self.producers);
         let range = (begin.unwrap_or(0), size);
         let (point, mut settled) = (self.known.recovery_point, range.0);
         let end = scan::scan(&*file, &path, range, (first, dense), |header, at| {
             index.on_append(header, at, INTERVAL_BYTES);
+            *gaps |= next.is_some_and(|next| next < header.base_offset);
+            next = Some(header.next_offset());
             if point.is_none_or(|point| header.base_offset < point) {
                 settled = at + header.size_bytes as u64;
             }
@@ -336,10 +355,10 @@ impl<'a> Loader<'a> {
     }
 
     /// Whether segment `i` is not followed by the next one.
-    fn gap(&self, i: usize) -> Option<Fault> {
+    fn gap(&mut self, i: usize) -> Option<Fault> {
         let next = self.segments.get(i + 1)?.base;
-        let dense = self.known.recovery_point.is_some();
-        (next < self.end || (dense && next > self.end)).then_some(Fault::Gap { next })
+        self.gaps |= next > self.end && !self.dense;
+        (next < self.end || (self.dense && next > self.end)).then_some(Fault::Gap { next })
     }
 
     /// Segment `i` ends at byte `at`, with offset `self.end`: it is cut there, unless more of it
@@ -418,6 +437,7 @@ impl<'a> Loader<'a> {
         (log.log_end, log.durable_end) = (self.end, self.end);
         log.progress = Progress::settled_at(self.segments[last].end(), self.end);
         log.segments = self.segments.into();
+        log.dense = !self.gaps;
         (log.epochs, log.producers) = (self.epochs, self.producers);
         log.disk.snapshots = vec![self.end];
         Ok(log)
@@ -451,6 +471,9 @@ impl<'a> Loader<'a> {
         let snapshot = self.producers.snapshot();
         files::write(disk, &self.path(self.end, Kind::Snapshot), &snapshot)?;
         files::replace(disk, &dir.join(files::EPOCHS), self.epochs.to_text().as_bytes())?;
+        if self.gaps {
+            files::write(disk, &dir.join(files::SPARSE), b"0\n")?;
+        }
         files::sync_dir(disk, dir)
     }
 

@@ -74,6 +74,9 @@ pub struct Log {
     pub(super) producers: Producers,
     pub(super) epochs: Epochs,
     pub(super) epochs_dirty: bool,
+    /// Batches follow each other without a gap. They do not in a directory that was cleaned by
+    /// another broker.
+    pub(super) dense: bool,
     /// Takes no appends, and is read below `readable` only.
     pub(super) failed: bool,
     /// What may be read of a failed log ends here: where its damage begins.
@@ -146,6 +149,7 @@ impl Log {
             producers: Producers::new(),
             epochs: Epochs::new(),
             epochs_dirty: false,
+            dense: true,
             failed: false,
             readable: start,
             stuck: false,

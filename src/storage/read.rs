@@ -10,6 +10,7 @@ use bytes::Bytes;
 use super::error::StorageError;
 use super::jobs::{IndexWork, Job, Loaded, ReadEnd, ReadWork, Work};
 use super::log::Log;
+use super::scan::Expect;
 use super::segment::{Kind, file_path};
 use super::store::Store;
 use super::windows::Window;
@@ -121,21 +122,23 @@ impl Store {
         let i = log.segment_of(from);
         let segment = &log.segments[i];
         let before = self.windows.end_before(id, segment.base, from);
-        let mut at_most = None;
-        let at = if from == segment.base {
-            0
+        let begin = (0, Expect::Exactly(segment.base));
+        let before = before.map(|(at, next)| (at, Expect::Exactly(next)));
+        let (at, first) = if from == segment.base {
+            begin
         } else if let Some(index) = &segment.index {
-            let floor = index.floor(from);
-            at_most = (floor > 0 && before.is_none_or(|end| end < floor)).then_some(from);
-            floor.max(before.unwrap_or(0))
-        } else if let Some(end) = before.filter(|_| len > self.config.read_bytes) {
-            end
+            let indexed =
+                index.floor_entry(from).map_or(begin, |(at, last)| (at, Expect::EndsWith(last)));
+            before.filter(|known| known.0 > indexed.0).unwrap_or(indexed)
+        } else if let Some(before) = before.filter(|_| len > self.config.read_bytes) {
+            before
         } else {
             return self.load_index(id, i);
         };
         let limit = log.in_file(i);
         if at < limit {
-            self.ask_window(id, i, (at, len, limit), at_most);
+            let first = if log.dense { first } else { Expect::AtLeast(segment.base) };
+            self.ask_window(id, i, (at, len, limit), first);
         } else if segment.sealed {
             self.ask_index(id, i, Some(at));
         }
@@ -146,7 +149,7 @@ impl Store {
         id: LogId,
         i: usize,
         (from, len, limit): (u64, usize, u64),
-        at_most: Option<Offset>,
+        first: Expect,
     ) {
         let Some(log) = self.log(id) else { return };
         let segment = log.segments[i].base;
@@ -155,7 +158,8 @@ impl Store {
             return;
         }
         let path = file_path(&log.dir, segment, Kind::Log);
-        let work = ReadWork { path, segment, from, len, limit, at_most };
+        let dense = log.dense;
+        let work = ReadWork { path, segment, from, len, limit, first, dense };
         self.queues.reading.push(key);
         self.queues.reads.push_back(Job { log: Some(id), work: Work::Read(work) });
     }
@@ -180,7 +184,7 @@ impl Store {
                 out.push(StoreEvent::Readable { log: id });
             }
             Ok(ReadEnd::Longer(len)) => {
-                self.ask_window(id, i, (work.from, len, work.limit), work.at_most);
+                self.ask_window(id, i, (work.from, len, work.limit), work.first);
             }
             Err(StorageError::Corrupt { .. }) => self.ask_index(id, i, Some(work.from)),
             Err(error) => self.fail(id, error, out),
@@ -209,7 +213,8 @@ impl Store {
             sealed: segment.sealed,
             interval_bytes: log.config.index_interval_bytes,
             examine,
-            next: log.segments.get(i + 1).map(|next| next.base),
+            next: log.segments.get(i + 1).map(|next| next.base).filter(|_| log.dense),
+            dense: log.dense,
         };
         self.queues.loading.push(key);
         self.queues.reads.push_back(Job { log: Some(id), work: Work::LoadIndex(work) });
