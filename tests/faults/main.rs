@@ -7,10 +7,13 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod full;
 mod kill;
 mod load;
+mod power;
 mod record;
 mod verify;
+mod volume;
 
 /// A number from the environment.
 fn number(name: &str, default: u64) -> u64 {
