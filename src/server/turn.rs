@@ -145,7 +145,8 @@ impl Node {
         }
         self.deliver(outside);
         if self.shard.failed {
-            return Err(io::Error::other("the journal failed; see the log for the disk's error"));
+            let what = "the journal or the metadata log failed; see the log for the disk's error";
+            return Err(io::Error::other(what));
         }
         Ok(!self.has_stopped())
     }

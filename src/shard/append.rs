@@ -165,6 +165,10 @@ impl Shard {
             StoreEvent::Failed { log, error } => {
                 tracing::error!(%error, remedy = error.remedy(), "storage failed");
                 match log {
+                    // Nothing can be decided any more; a restart reads it back.
+                    Some(log) if self.publisher.as_ref().is_some_and(|p| p.log() == *log) => {
+                        self.failed = true;
+                    }
                     Some(log) => self.fail_waits(*log),
                     None => self.failed = true,
                 }
