@@ -7,11 +7,13 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod damage;
 mod full;
 mod kill;
 mod load;
 mod power;
 mod record;
+mod start;
 mod verify;
 mod volume;
 

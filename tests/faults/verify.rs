@@ -43,7 +43,7 @@ impl Run {
         self.order(&log, &mut found);
         readers(events, &mut found);
         commits(events, &mut found);
-        self.members(events, &mut found);
+        members(events, &mut found);
         found.truncate(TOLD);
         found
     }
@@ -87,27 +87,27 @@ impl Run {
             }
         }
     }
+}
 
-    /// V7.
-    fn members(&self, events: &[Event], found: &mut Vec<String>) {
-        let mut got = BTreeSet::new();
-        let mut committed: BTreeMap<i32, i64> = BTreeMap::new();
-        for event in events {
-            match event {
-                Event::Polled { reader, place, .. } if *reader >= MEMBERS => {
-                    got.insert(*place);
-                }
-                Event::Committed { partition, offset } => {
-                    committed.insert(*partition, *offset);
-                }
-                _ => (),
+/// V7.
+fn members(events: &[Event], found: &mut Vec<String>) {
+    let mut got = BTreeSet::new();
+    let mut committed: BTreeMap<i32, i64> = BTreeMap::new();
+    for event in events {
+        match event {
+            Event::Polled { reader, place, .. } if *reader >= MEMBERS => {
+                got.insert(*place);
             }
+            Event::Committed { partition, offset } => {
+                committed.insert(*partition, *offset);
+            }
+            _ => (),
         }
-        for (partition, end) in committed {
-            let missing = (0..end).find(|offset| !got.contains(&(partition, *offset)));
-            if let Some(offset) = missing {
-                found.push(format!("V7: no member got {partition}@{offset}, below {end}"));
-            }
+    }
+    for (partition, end) in committed {
+        let missing = (0..end).find(|offset| !got.contains(&(partition, *offset)));
+        if let Some(offset) = missing {
+            found.push(format!("V7: no member got {partition}@{offset}, below {end}"));
         }
     }
 }
