@@ -260,10 +260,8 @@ impl World {
             Event::Turn(n) => self.turn(n, at),
             Event::RunCommit(n) => {
                 if let Some(done) = self.served[n].outside.run_commit() {
-                    let at = match std::mem::take(&mut self.slow_sync) {
-                        true => self.now.plus_ms(SLOW_SYNC_MS),
-                        false => self.soon(),
-                    };
+                    let slow = std::mem::take(&mut self.slow_sync);
+                    let at = if slow { self.now.plus_ms(SLOW_SYNC_MS) } else { self.soon() };
                     self.push(at, Event::CommitDone(n, done));
                 }
             }
