@@ -6,6 +6,7 @@
 
 mod damage;
 mod files;
+mod full;
 mod model;
 mod node;
 mod seeds;
