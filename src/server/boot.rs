@@ -58,7 +58,7 @@ pub enum ServerError {
         source: io::Error,
     },
     /// A node's log directory.
-    #[error("node {node}: {source}")]
+    #[error("node {node}: {source}; {}", .source.remedy())]
     Storage {
         /// The node.
         node: NodeId,

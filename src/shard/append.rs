@@ -163,8 +163,12 @@ impl Shard {
             StoreEvent::Readable { log } => self.wake_readers(*log),
             StoreEvent::LogStartMoved { log, start } => self.on_safe_start(*log, *start),
             StoreEvent::Failed { log, error } => {
-                tracing::error!(%error, "storage failed");
+                tracing::error!(%error, remedy = error.remedy(), "storage failed");
                 match log {
+                    // Nothing can be decided any more; a restart reads it back.
+                    Some(log) if self.publisher.as_ref().is_some_and(|p| p.log() == *log) => {
+                        self.failed = true;
+                    }
                     Some(log) => self.fail_waits(*log),
                     None => self.failed = true,
                 }
