@@ -8,6 +8,7 @@
 //! (sessions), KIP-320 (leader epochs), KIP-516 (topic ids).
 
 use std::mem;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,7 +19,7 @@ use crate::base::{LeaderEpoch, Moment, Offset, TopicId};
 use crate::partition::leader::Leader;
 use crate::runtime::network::ConnectionId;
 use crate::shard::park::ParkedFetch;
-use crate::shard::partition::Missing;
+use crate::shard::partition::{LocalTopic, Missing, Partitions};
 use crate::shard::sessions::{Session, TopicKey, Wanted};
 use crate::shard::{Call, Shard, Slot};
 use crate::storage::{LogId, Read};
@@ -39,7 +40,7 @@ const DISK_WAIT: Duration = Duration::from_secs(10);
 
 /// Serves the request.
 pub fn handle(shard: &mut Shard, call: &Call, body: &[u8]) -> Outcome {
-    let request = match Request::read(call.version, body) {
+    let request = match Request::read(call.version, body, &shard.partitions) {
         Ok(request) => request,
         Err(e) => return Outcome::Close(e.into()),
     };
@@ -64,7 +65,7 @@ struct Request {
 }
 
 impl Request {
-    fn read(version: i16, body: &[u8]) -> Result<Self, FrameError> {
+    fn read(version: i16, body: &[u8], partitions: &Partitions) -> Result<Self, FrameError> {
         let compact = version >= FLEXIBLE_FROM;
         let mut r = Reader::new(body);
         if version < REPLICA_STATE_FROM {
@@ -78,12 +79,15 @@ impl Request {
         let mut wanted = Vec::new();
         for _ in 0..r.array_len(compact)? {
             let topic = read_topic(&mut r, version)?;
+            let local = find_topic(partitions, &topic).ok();
             let count = r.array_len(compact)?;
             if wanted.len() + count > PARTITIONS_MAX {
                 return Err(FrameError::TooMany { limit: PARTITIONS_MAX });
             }
             for _ in 0..count {
-                wanted.push(read_partition(&mut r, version, topic.clone())?);
+                let mut partition = read_partition(&mut r, version, topic.clone())?;
+                partition.log = local.and_then(|topic| topic.log(partition.partition).ok());
+                wanted.push(partition);
             }
             skip_tags(&mut r, compact)?;
         }
@@ -134,6 +138,7 @@ fn read_partition(r: &mut Reader<'_>, version: i16, topic: TopicKey) -> Result<W
     Ok(Wanted {
         topic,
         partition,
+        log: None,
         offset,
         bytes_max,
         current_epoch: LeaderEpoch(current_epoch),
@@ -483,9 +488,19 @@ fn diverges(shard: &Shard, log: LogId, wanted: &Wanted) -> Option<Option<(Leader
 }
 
 fn locate(shard: &Shard, wanted: &Wanted) -> Result<LogId, Missing> {
-    match &wanted.topic {
-        TopicKey::Name(name) => shard.partitions.find(name, wanted.partition),
-        TopicKey::Id(id) => shard.partitions.topic_by_id(*id)?.log(wanted.partition),
+    match wanted.log {
+        Some(log) if shard.partitions.get(log).is_some() => Ok(log),
+        _ => find_topic(&shard.partitions, &wanted.topic)?.log(wanted.partition),
+    }
+}
+
+fn find_topic<'a>(
+    partitions: &'a Partitions,
+    topic: &TopicKey,
+) -> Result<&'a Arc<LocalTopic>, Missing> {
+    match topic {
+        TopicKey::Name(name) => partitions.topic(name),
+        TopicKey::Id(id) => partitions.topic_by_id(*id),
     }
 }
 

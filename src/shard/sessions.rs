@@ -41,6 +41,8 @@ pub struct Wanted {
     pub topic: TopicKey,
     /// Partition index.
     pub partition: i32,
+    /// Its log when the request came, to save a look-up; worth nothing once that is not led here.
+    pub log: Option<LogId>,
     /// First offset wanted.
     pub offset: Offset,
     /// Most bytes of this partition.
@@ -360,6 +362,7 @@ mod tests {
         Wanted {
             topic: TopicKey::Name("t".into()),
             partition,
+            log: None,
             offset: Offset(0),
             bytes_max: 1 << 20,
             current_epoch: LeaderEpoch(-1),
