@@ -1,6 +1,6 @@
-.PHONY: help run test lint clients bench faults
+.PHONY: help run test lint clients bench bench-check bench-baseline faults
 help:    ## this list
-	@sed -nE 's/^([a-z]+): *(.*)## (.*)/make \1\t\3/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -nE 's/^([a-z-]+): *(.*)## (.*)/make \1\t\3/p' $(MAKEFILE_LIST) | expand -t 16
 run:     ## build for use, and run a broker without configuration: 127.0.0.1:9092 and up, data in ./klamm-data
 	cargo run --release --bin klamm -- server
 test: lint clients ## everything that must be green: lint, unit tests, simulation, the binary, the clients
@@ -16,3 +16,7 @@ faults:  ## the long form of the faults: 200 kills, 50 power cuts, 10 GiB to sta
 	cargo test --release --test faults -- --ignored --nocapture
 bench:   ## criterion: make bench, or make bench B=batch
 	cargo bench $(if $(B),--bench $(B))
+bench-check: clients ## instructions of the hot path against bench/instructions-*.tsv: 3 % more fails
+	cargo bench --bench instructions
+bench-baseline: clients ## writes these counts anew, when more is meant or the compiler is another
+	cargo bench --bench instructions -- --save

@@ -12,6 +12,7 @@ type -P kcat >/dev/null || packages+=(kcat)
 type -P javac >/dev/null || packages+=(default-jdk-headless)
 type -P mvn >/dev/null || packages+=(maven)
 type -P mkfs.xfs >/dev/null || packages+=(xfsprogs)
+type -P valgrind >/dev/null || packages+=(valgrind)
 python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3 python3-venv)
 if [ ${#packages[@]} -gt 0 ]; then
     [ "$(id -u)" = 0 ] && type -P apt-get >/dev/null ||
