@@ -138,6 +138,12 @@ impl Index {
         self.offsets.len()
     }
 
+    /// First byte of the batch that the last of the first `count` entries points to.
+    pub(super) fn end_of(&self, count: usize) -> u64 {
+        let last = count.checked_sub(1).and_then(|i| self.offsets.get(i));
+        last.map_or(0, |e| u64::from(e.at))
+    }
+
     /// Last offset entry: where a scan of a trusted segment may begin.
     pub(super) fn last(&self) -> Option<OffsetEntry> {
         self.offsets.last().copied()
