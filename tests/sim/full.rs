@@ -129,7 +129,7 @@ impl Node {
         self.disk.set_full(None);
         self.store = open(&self.disk, 2, 4);
         self.failures.clear();
-        for i in 0..2 {
+        for (i, topic) in TOPICS.iter().enumerate() {
             let id = self.log(i);
             for (offset, batch) in self.acked[i].clone().iter().enumerate() {
                 let at = Offset(offset as i64);
@@ -140,7 +140,7 @@ impl Node {
                         Read::Pending => self.rest(),
                     }
                 };
-                assert!(read == *batch, "{} {offset}", TOPICS[i]);
+                assert!(read == *batch, "{topic} {offset}");
             }
             assert!(self.produce(i, 100), "it takes appends");
         }
