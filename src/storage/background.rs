@@ -23,6 +23,9 @@ use super::{LogId, StorageError, StoreEvent, files};
 use crate::base::{Moment, Offset};
 use crate::runtime::disk::DiskFile;
 
+/// Bytes of a segment that may lie behind its index files, when its batches are large.
+const INDEX_BYTES_MAX: u64 = 8 << 20;
+
 impl Store {
     /// Jobs for the back, as many as may be out at a time.
     pub fn jobs(&mut self, out: &mut Vec<Job>) {
@@ -288,8 +291,10 @@ impl Log {
     /// would notice.
     pub(super) fn is_index_behind(&self, config: &StoreConfig) -> bool {
         let open = &self.segments[self.segments.partition_point(|s| s.sealed)];
-        let entries = open.index.as_ref().map_or(0, super::index::Index::len);
-        entries >= self.disk.index_entries.0 + config.index_entries_min
+        let Some(index) = &open.index else { return false };
+        let there = self.disk.index_entries.0;
+        index.len() >= there + config.index_entries_min
+            || index.len() > there && open.size >= index.end_of(there) + INDEX_BYTES_MAX
     }
 
     /// A write job is done.

@@ -143,7 +143,10 @@ impl Store {
     /// The journal is full. When that is since a log's segments cannot be written, nothing frees
     /// it: the node stops, and a restart writes again what only the journal has.
     pub(super) fn check_held(&mut self) {
-        let held = |log: &&Log| log.stuck && log.in_checkpoint && !log.rejournal && !log.repeating;
+        let held = |log: &&Log| {
+            let comes = log.rejournal || log.repeating || log.disk.writing;
+            log.stuck && log.in_checkpoint && !comes
+        };
         let by = self.logs.iter().flatten().map(|l| &**l).find(held).map(|log| log.dir.clone());
         if let Some(dir) = by {
             let mut events = std::mem::take(&mut self.events);

@@ -62,6 +62,8 @@ impl Store {
                 logs = self.take_logs(&mut writer, bounds);
             }
             if !writer.is_empty() {
+                // There was room, such as in a chunk file that has only now been made.
+                self.full &= repeats;
                 break;
             }
             self.full = self.due.len() > self.waiting_for_files || !self.metas.is_empty();

@@ -95,10 +95,15 @@ impl Index {
         Some((u64::from(entry.at), Offset(self.base.0 + i64::from(entry.relative))))
     }
 
+    /// The last entry whose batch begins at or before byte `at`.
+    pub(super) fn entry_before(&self, at: u64) -> Option<OffsetEntry> {
+        let after = self.offsets.partition_point(|e| u64::from(e.at) <= at);
+        after.checked_sub(1).map(|i| self.offsets[i])
+    }
+
     /// First byte of the last indexed batch that begins at or before byte `at`.
     pub(super) fn floor_byte(&self, at: u64) -> u64 {
-        let after = self.offsets.partition_point(|e| u64::from(e.at) <= at);
-        after.checked_sub(1).map_or(0, |i| u64::from(self.offsets[i].at))
+        self.entry_before(at).map_or(0, |e| u64::from(e.at))
     }
 
     /// Offset from which a search for the first record at or after `timestamp` begins.
@@ -131,6 +136,12 @@ impl Index {
     /// Number of offset entries.
     pub(super) fn len(&self) -> usize {
         self.offsets.len()
+    }
+
+    /// First byte of the batch that the last of the first `count` entries points to.
+    pub(super) fn end_of(&self, count: usize) -> u64 {
+        let last = count.checked_sub(1).and_then(|i| self.offsets.get(i));
+        last.map_or(0, |e| u64::from(e.at))
     }
 
     /// Last offset entry: where a scan of a trusted segment may begin.

@@ -168,6 +168,13 @@ impl IndexWork {
         Ok(Index::decode(self.segment, self.size, &offsets, &times))
     }
 
+    /// Two reads of the segment gave different bytes.
+    pub(super) fn misread(&self) -> StorageError {
+        let path = file_path(&self.dir, self.segment, Kind::Log);
+        let source = io::Error::other("two reads of it differ");
+        StorageError::Disk { doing: "reading", path, source }
+    }
+
     fn run(&self, disk: &dyn Disk) -> Result<Loaded, StorageError> {
         if self.examine.is_none()
             && let Some(index) = self.load(disk)?

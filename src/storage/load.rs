@@ -4,8 +4,8 @@
 //! only the end of the newest segment is looked at. After any other stop the journal has been
 //! replayed into the files. A batch is checked for
 //! size, checksum, offset. The first bad batch beyond what was durable is where the log ends; one
-//! below is damage: the log is fenced, and served up to there. Indexes, leader epochs and producers are made anew from
-//! where the scan begins. Segments below the recovery point are trusted unread, as in Kafka.
+//! below is damage: the log is fenced, and served up to there. Indexes, leader epochs and producers
+//! are made anew from where the scan begins. Segments below the recovery point are trusted unread, as in Kafka.
 //!
 //! Invariant O1: a log that is not fenced ends at or after everything that was durable.
 

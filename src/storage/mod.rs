@@ -14,7 +14,8 @@
 //! [`StoreEvent`]s. Files: [`store`] the logs and appends; `commits`, `commit`, `journal`, `ring`
 //! group commit and its space; `background`, `jobs` the work of the back; `checkpoint`; `read`,
 //! `lookup`, `windows` reads; `retention`; `open`, `replay`, `load` recovery; `close` the clean
-//! stop; `fence` the mark of a damaged log; `log`, `segment`, `tail`, `index`, `progress`, `cache` the parts of a log.
+//! stop; `fence` the mark of a damaged log; `log`, `segment`, `tail`, `index`, `progress`, `cache` the
+//! parts of a log.
 //!
 //! Invariants:
 //! - S1. A batch is reported durable only after a sync that covers it has returned.

@@ -8,6 +8,7 @@
 use bytes::Bytes;
 
 use super::error::StorageError;
+use super::index::Index;
 use super::jobs::{IndexWork, Job, Loaded, ReadEnd, ReadWork, Work};
 use super::log::Log;
 use super::scan::Expect;
@@ -234,6 +235,11 @@ impl Store {
                 Ok(loaded) => loaded,
                 Err(error) => return self.fail(id, error, out),
             };
+            // The index was right and the segment is good, and still a read met no batch.
+            let same = |known: &Index| {
+                work.examine.is_some_and(|at| known.entry_before(at) == index.entry_before(at))
+            };
+            let misread = segment.index.as_ref().is_some_and(same).then(|| work.misread());
             match &mut segment.index {
                 Some(known) if !work.sealed => known.replace_upto(index, upto),
                 known => *known = Some(index),
@@ -241,7 +247,7 @@ impl Store {
             if work.sealed {
                 self.keep_index(id, work.segment);
             }
-            if let Some(error) = damage {
+            if let Some(error) = damage.or(misread) {
                 self.fail(id, error, out);
             }
         }

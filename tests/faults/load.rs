@@ -25,7 +25,7 @@ const PARTITIONS: i32 = 4;
 const PATIENCE: Duration = Duration::from_mins(2);
 const WATCHER: u16 = 1;
 /// Records between two commits of a member.
-const COMMIT_EVERY: usize = 50;
+const COMMIT_EVERY: usize = 200;
 
 /// Settings of each producer, and whether it may send a record twice.
 const PRODUCERS: &[(&[(&str, &str)], bool)] = &[
@@ -175,20 +175,21 @@ fn read(bootstrap: &str, reader: u16, teller: &Teller, done: impl Fn(&BTreeMap<i
 
 /// Asks what the group has committed.
 struct Observer {
+    by: u16,
     consumer: BaseConsumer,
     teller: Teller,
 }
 
 impl Observer {
-    fn new(bootstrap: &str, teller: Teller) -> Self {
-        Self { consumer: config(bootstrap, &[("group.id", GROUP)]).create().unwrap(), teller }
+    fn new(by: u16, bootstrap: &str, teller: Teller) -> Self {
+        Self { by, consumer: config(bootstrap, &[("group.id", GROUP)]).create().unwrap(), teller }
     }
 
     fn ask(&self) -> Result<BTreeMap<i32, i64>, KafkaError> {
         let mut all = TopicPartitionList::new();
         for partition in 0..PARTITIONS {
             all.add_partition(TOPIC, partition);
-            self.teller.tell(Event::Asked { partition });
+            self.teller.tell(Event::Asked { by: self.by, partition });
         }
         let answer = self.consumer.committed_offsets(all, Duration::from_secs(2))?;
         let mut found = BTreeMap::new();
@@ -196,7 +197,7 @@ impl Observer {
             of.error()?;
             let partition = of.partition();
             let offset = if let Offset::Offset(offset) = of.offset() { offset } else { 0 };
-            self.teller.tell(Event::Answered { partition, offset });
+            self.teller.tell(Event::Answered { by: self.by, partition, offset });
             found.insert(partition, offset);
         }
         Ok(found)
@@ -256,7 +257,7 @@ impl Load {
             }
         });
         load.reader(|bootstrap, teller, stop| {
-            let observer = Observer::new(bootstrap, teller.clone());
+            let observer = Observer::new(0, bootstrap, teller.clone());
             while !is(stop) {
                 let _ = observer.ask();
                 thread::sleep(Duration::from_millis(100));
@@ -307,7 +308,7 @@ impl Load {
             producer.join().unwrap();
         }
         let ends = ends(&self.bootstrap);
-        let observer = Observer::new(&self.bootstrap, self.teller.clone());
+        let observer = Observer::new(1, &self.bootstrap, self.teller.clone());
         until(PATIENCE, "the group at the end", || {
             observer.ask().ok().filter(|committed| *committed == ends)
         });

@@ -61,9 +61,9 @@ pub enum Event {
     /// A member of the group was told that its commit is done.
     Committed { partition: i32, offset: i64 },
     /// Somebody asks what the group has committed.
-    Asked { partition: i32 },
+    Asked { by: u16, partition: i32 },
     /// The answer.
-    Answered { partition: i32, offset: i64 },
+    Answered { by: u16, partition: i32, offset: i64 },
 }
 
 /// How clients tell.

@@ -141,29 +141,26 @@ fn readers(events: &[Event], found: &mut Vec<String>) {
     }
 }
 
-/// V6.
+/// V6. Several may ask at a time, so each answer is held against what was known at its question.
 fn commits(events: &[Event], found: &mut Vec<String>) {
-    let mut acked: BTreeMap<i32, i64> = BTreeMap::new();
-    let mut least: BTreeMap<i32, i64> = BTreeMap::new();
+    let mut known: BTreeMap<i32, i64> = BTreeMap::new();
+    let mut asked: BTreeMap<(u16, i32), i64> = BTreeMap::new();
     for event in events {
         match event {
-            Event::Committed { partition, offset } => {
-                let known = acked.entry(*partition).or_default();
+            Event::Asked { by, partition } => {
+                asked.insert((*by, *partition), known.get(partition).copied().unwrap_or_default());
+            }
+            Event::Committed { partition, offset } | Event::Answered { partition, offset, .. } => {
+                let known = known.entry(*partition).or_default();
                 *known = (*known).max(*offset);
             }
-            Event::Asked { partition } => {
-                let known = acked.get(partition).copied().unwrap_or_default();
-                let least = least.entry(*partition).or_default();
-                *least = (*least).max(known);
-            }
-            Event::Answered { partition, offset } => {
-                let least = least.entry(*partition).or_default();
-                if offset < least {
-                    found.push(format!("V6: {partition} is at {offset}, it was at {least}"));
-                }
-                *least = (*least).max(*offset);
-            }
             _ => (),
+        }
+        if let Event::Answered { by, partition, offset } = event
+            && let Some(least) = asked.remove(&(*by, *partition))
+            && *offset < least
+        {
+            found.push(format!("V6: {partition} is at {offset}, it was at {least}"));
         }
     }
 }
@@ -192,8 +189,8 @@ mod tests {
             polled(MEMBERS, 0, 0),
             polled(MEMBERS, 1, 1),
             Event::Committed { partition: 0, offset: 2 },
-            Event::Asked { partition: 0 },
-            Event::Answered { partition: 0, offset: 2 },
+            Event::Asked { by: 0, partition: 0 },
+            Event::Answered { by: 0, partition: 0, offset: 2 },
             polled(AUDITOR, 0, 0),
             polled(AUDITOR, 1, 1),
         ]
@@ -203,7 +200,7 @@ mod tests {
     fn a_good_run_has_no_violation_and_each_bad_one_has_its_own() {
         assert_eq!(RUN().violations(&good()), Vec::<String>::new());
         let foreign = Event::Foreign { reader: 1, place: (0, 0), value: bytes::Bytes::new() };
-        let answered = Event::Answered { partition: 0, offset: 1 };
+        let answered = Event::Answered { by: 0, partition: 0, offset: 1 };
         let bad = [
             ("V1", 2, Event::Acked(record(0, 1), (0, 0))),
             ("V1", 2, Event::Acked(record(0, 2), (0, 2))),

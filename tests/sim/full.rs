@@ -30,9 +30,9 @@ struct Node {
     failures: Vec<(Option<LogId>, Arc<StorageError>)>,
 }
 
-fn open(disk: &SimDisk, generation: u64) -> Store {
+fn open(disk: &SimDisk, generation: u64, chunks: u64) -> Store {
     let config = StoreConfig {
-        journal_bytes: 4 * (64 << 10),
+        journal_bytes: chunks * (64 << 10),
         journal_chunk_bytes: 64 << 10,
         commit_bytes_max: 16 << 10,
         direct_bytes_min: 8 << 10,
@@ -47,9 +47,9 @@ fn open(disk: &SimDisk, generation: u64) -> Store {
 }
 
 impl Node {
-    fn new() -> Self {
+    fn new(chunks: u64) -> Self {
         let disk = SimDisk::new(1);
-        let mut store = open(&disk, 1);
+        let mut store = open(&disk, 1, chunks);
         let config = LogConfig { segment_bytes: 100_000, ..LogConfig::default() };
         for (i, topic) in TOPICS.iter().enumerate() {
             store.create(tp(i), topic, config.clone(), Moment(0));
@@ -127,9 +127,9 @@ impl Node {
     /// There is room again, and the node starts: everything acknowledged is served.
     fn check_after_restart(mut self) {
         self.disk.set_full(None);
-        self.store = open(&self.disk, 2);
+        self.store = open(&self.disk, 2, 4);
         self.failures.clear();
-        for i in 0..2 {
+        for (i, topic) in TOPICS.iter().enumerate() {
             let id = self.log(i);
             for (offset, batch) in self.acked[i].clone().iter().enumerate() {
                 let at = Offset(offset as i64);
@@ -140,7 +140,7 @@ impl Node {
                         Read::Pending => self.rest(),
                     }
                 };
-                assert!(read == *batch, "{} {offset}", TOPICS[i]);
+                assert!(read == *batch, "{topic} {offset}");
             }
             assert!(self.produce(i, 100), "it takes appends");
         }
@@ -150,7 +150,7 @@ impl Node {
 
 #[test]
 fn a_log_that_cannot_be_written_keeps_its_journal_and_others_go_on_for_many_times_its_size() {
-    let mut node = Node::new();
+    let mut node = Node::new(4);
     assert!(node.produce(0, 2_000) && node.produce(1, 2_000));
     node.stick();
     while node.produce(0, 900) {
@@ -168,7 +168,7 @@ fn a_log_that_cannot_be_written_keeps_its_journal_and_others_go_on_for_many_time
 
 #[test]
 fn a_journal_that_is_full_of_what_cannot_be_written_stops_the_node_and_a_restart_has_it_all() {
-    let mut node = Node::new();
+    let mut node = Node::new(4);
     node.stick();
     // More at once than a commit repeats: it comes through the journal, and fails only when written.
     let mut more = true;
@@ -185,4 +185,33 @@ fn a_journal_that_is_full_of_what_cannot_be_written_stops_the_node_and_a_restart
     };
     assert!(node.failures.iter().any(held), "{:?}", node.failures);
     node.check_after_restart();
+}
+
+#[test]
+fn a_journal_that_waited_for_its_next_file_takes_requests_again_once_that_is_there() {
+    let mut node = Node::new(16);
+    let batch = |number: u8| {
+        let mut builder = BatchBuilder::default();
+        builder.push(1_700_000_000_000, None, Some(&[number; 3_000]), &[]);
+        builder.build(Codec::None, ProducerStamp::NONE).unwrap()
+    };
+    let (log, mut events) = (node.log(1), Vec::new());
+    let how = Append { leader_epoch: LeaderEpoch(0), append_time: None };
+    for number in 0..=100 {
+        let bytes = batch(number);
+        let header = BatchHeader::parse(&bytes).unwrap();
+        node.store.append(log, &bytes, &header, how, (node.now, WallMs(0))).unwrap();
+        let Some(commit) = node.store.commit(node.now) else { break };
+        node.store.on_commit(commit.run(), node.now, &mut events);
+        assert!(number < 100, "the journal has room though no file was made");
+    }
+    assert!(node.store.is_full());
+    let mut jobs = Vec::new();
+    node.store.jobs(&mut jobs);
+    for job in jobs {
+        node.store.on_job(job.run(&node.disk), node.now, &mut events);
+    }
+    let commit = node.store.commit(node.now).expect("there is room now");
+    assert!(!node.store.is_full(), "requests are held though there is room");
+    node.store.on_commit(commit.run(), node.now, &mut events);
 }
