@@ -1,4 +1,4 @@
-.PHONY: help run test lint clients bench bench-check bench-baseline faults
+.PHONY: help run test lint clients bench bench-check bench-baseline faults golden
 help:    ## this list
 	@sed -nE 's/^([a-z-]+): *(.*)## (.*)/make \1\t\3/p' $(MAKEFILE_LIST) | expand -t 16
 run:     ## build for use, and run a broker without configuration: 127.0.0.1:9092 and up, data in ./klamm-data
@@ -20,3 +20,5 @@ bench-check: clients ## instructions of the hot path against bench/instructions-
 	cargo bench --bench instructions
 bench-baseline: clients ## writes these counts anew, when more is meant or the compiler is another
 	cargo bench --bench instructions -- --save
+golden:  ## ask a real Apache Kafka (../shared/oracle) again, and write its answers into tests/golden
+	cargo test --test golden -- --ignored --nocapture record

@@ -10,6 +10,9 @@ fn default_message(code: ErrorCode) -> Option<&'static str> {
         ErrorCode::UNKNOWN_SERVER_ERROR => {
             "The server experienced an unexpected error when processing the request."
         }
+        ErrorCode::OFFSET_OUT_OF_RANGE => {
+            "The requested offset is not within the range of offsets maintained by the server."
+        }
         ErrorCode::INVALID_GROUP_ID => "The group id is invalid.",
         ErrorCode::GROUP_ID_NOT_FOUND => "The group id does not exist.",
         ErrorCode::NON_EMPTY_GROUP => "The group is not empty.",

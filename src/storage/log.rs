@@ -138,7 +138,8 @@ impl Log {
             tp,
             topic,
             dir,
-            config: LogConfig::default(),
+            // Nothing may be deleted by age before the topic's configuration is known.
+            config: LogConfig { delete: false, ..LogConfig::default() },
             segments: VecDeque::from([Segment::new(start, 0, wall)]),
             tail: Tail::default(),
             chunk_class: 0,

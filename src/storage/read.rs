@@ -95,15 +95,25 @@ impl Store {
             self.metrics.cache_hits += 1;
             return Ok(Read::Ready(batches));
         }
-        Ok(self.read_windows(id, from, bounds))
+        self.read_windows(id, from, bounds)
     }
 
-    fn read_windows(&mut self, id: LogId, from: Offset, bounds: Bounds) -> Read {
+    fn read_windows(
+        &mut self,
+        id: LogId,
+        from: Offset,
+        bounds: Bounds,
+    ) -> Result<Read, StorageError> {
         let Some(window) = self.windows.find(id, from) else {
             self.metrics.cache_misses += 1;
             self.read_ahead(id, from, self.config.read_bytes);
-            return Read::Pending;
+            return Ok(Read::Pending);
         };
+        if from >= window.last {
+            // Compaction left a gap at the segment's end: the next segment has what comes after it.
+            let from = window.next.min(bounds.upto);
+            return self.read(id, from, bounds.upto, bounds.max_bytes, bounds.at_least_one);
+        }
         let batches = take(&window.bytes, window.first, from, bounds);
         let (next, past_half) = (window.next, batches.next.0 - window.first.0);
         let past_half = 2 * past_half >= next.0 - window.first.0;
@@ -113,7 +123,7 @@ impl Store {
         if past_half && next < upto && self.windows.find(id, next).is_none() {
             self.read_ahead(id, next, self.config.read_ahead_bytes);
         }
-        Read::Ready(batches)
+        Ok(Read::Ready(batches))
     }
 
     /// Asks for the window that holds `from`, or for one that is nearer to it than what is known:
@@ -180,8 +190,14 @@ impl Store {
         };
         match end {
             Ok(ReadEnd::Batches { first, next, bytes }) => {
-                let (segment, at) = (work.segment, work.from);
-                self.windows.insert(Window { log: id, segment, at, first, next, bytes });
+                let (segment, at, last) = (work.segment, work.from, next);
+                let ends = at + bytes.len() as u64 == log.segments[i].size;
+                let following = log.segments.get(i + 1).filter(|_| ends).map(|s| s.base);
+                let next = following.unwrap_or(last);
+                let gap = if at == 0 { Some(segment) } else { None };
+                let gap = gap.or_else(|| self.windows.last_before(id, segment, at));
+                let first = gap.map_or(first, |gap| gap.min(first));
+                self.windows.insert(Window { log: id, segment, at, first, last, next, bytes });
                 out.push(StoreEvent::Readable { log: id });
             }
             Ok(ReadEnd::Longer(len)) => {

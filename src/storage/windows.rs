@@ -18,9 +18,13 @@ pub(super) struct Window {
     pub(super) segment: Offset,
     /// Byte of the segment where the first batch begins.
     pub(super) at: u64,
-    /// Base offset of the first batch.
+    /// First offset that is looked for here: of the first batch, or of the gap that compaction left
+    /// before it.
     pub(super) first: Offset,
     /// Offset after the last batch.
+    pub(super) last: Offset,
+    /// Offset after the last one that is looked for here: `last`, or the next segment's base where
+    /// the window ends its segment.
     pub(super) next: Offset,
     /// The batches.
     pub(super) bytes: Bytes,
@@ -70,6 +74,12 @@ impl Windows {
     ) -> Option<(u64, Offset)> {
         let before = |w: &&Window| w.log == log && w.segment == segment && w.next <= offset;
         self.kept.iter().filter(before).map(|w| (w.end(), w.next)).max()
+    }
+
+    /// Offset after the last batch that ends at byte `at` of a segment.
+    pub(super) fn last_before(&self, log: LogId, segment: Offset, at: u64) -> Option<Offset> {
+        let before = |w: &&Window| w.log == log && w.segment == segment && w.end() == at;
+        self.kept.iter().rev().find(before).map(|w| w.last)
     }
 
     /// Forgets the windows of a log.

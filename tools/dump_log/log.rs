@@ -177,9 +177,10 @@ fn record_lines(
 }
 
 fn metadata(lines: &mut String, header: &BatchHeader, record: &Record<'_>) -> Result<(), String> {
-    let timestamp = match header.is_append_time() {
-        true => header.max_timestamp,
-        false => header.base_timestamp + record.timestamp_delta,
+    let timestamp = if header.is_append_time() {
+        header.max_timestamp
+    } else {
+        header.base_timestamp.saturating_add(record.timestamp_delta)
     };
     let size = |part: Option<&[u8]>| part.map_or(-1, |p| p.len() as i64);
     let sequence = match header.base_sequence {
