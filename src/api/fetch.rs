@@ -339,7 +339,20 @@ impl Fetch {
     }
 
     fn read(&self, shard: &mut Shard, wanted: &Wanted, budget: &mut Budget) -> PartitionData {
-        let log = match locate(shard, wanted) {
+        let log = locate(shard, wanted);
+        let data = self.read_at(shard, log, wanted, budget);
+        shard.count_fetch(log.ok(), records_len(&data.records), data.code != ErrorCode::NONE);
+        data
+    }
+
+    fn read_at(
+        &self,
+        shard: &mut Shard,
+        log: Result<LogId, Missing>,
+        wanted: &Wanted,
+        budget: &mut Budget,
+    ) -> PartitionData {
+        let log = match log {
             Ok(log) => log,
             Err(Missing::NotLeader) => {
                 return PartitionData::failed(ErrorCode::NOT_LEADER_OR_FOLLOWER);

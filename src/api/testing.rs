@@ -164,7 +164,7 @@ impl World {
                 shard.post.push(Post { to: CONTROLLER, mail });
             }
             Mail::Applied { by, number } => shard.on_applied(by, number),
-            Mail::Stop | Mail::Close { .. } => {}
+            Mail::Stop | Mail::Close { .. } | Mail::Observe { .. } => {}
         }
     }
 }

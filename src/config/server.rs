@@ -17,6 +17,8 @@ use crate::base::NodeId;
 #[derive(Debug, Clone, Default)]
 pub struct ServerConfig {
     set: Overrides,
+    /// Where metrics and health are served; `None` is nowhere.
+    pub admin_listener: Option<(String, u16)>,
     /// Id of the first node.
     pub node_id: NodeId,
     /// Nodes when the data directory is made; unset, the cores that the process may use.
@@ -180,6 +182,7 @@ impl ServerConfig {
                 why: "clients need an address that they can connect to".into(),
             });
         }
+        self.admin_listener = self.read_admin_listener()?;
         let this = self.clone();
         let layers = Layers::of_server(&this);
         let int32 = |name| layers.int(name) as i32;
@@ -234,6 +237,22 @@ impl ServerConfig {
             }),
             (node, broker) => Ok(NodeId(node.or(broker).unwrap_or(0))),
         }
+    }
+
+    fn read_admin_listener(&self) -> Result<Option<(String, u16)>, ConfigError> {
+        let Some(text) = self.set.get("admin.listener").filter(|text| !text.is_empty()) else {
+            return Ok(None);
+        };
+        let parsed = text.rsplit_once(':').and_then(|(host, port)| {
+            let host = host.trim_start_matches('[').trim_end_matches(']');
+            Some((host.to_owned(), port.parse().ok()?)).filter(|(host, _)| !host.is_empty())
+        });
+        let invalid = || ConfigError::Invalid {
+            name: "admin.listener".into(),
+            value: text.clone(),
+            why: "it is host:port, as in 127.0.0.1:9644".into(),
+        };
+        parsed.map(Some).ok_or_else(invalid)
     }
 
     /// The listeners of a key that clients use: those of a KRaft controller are left out.

@@ -5,6 +5,7 @@
 //! it tests is the turn as it stands.
 
 pub mod boot;
+pub mod catalogue;
 pub mod command;
 pub mod data_dir;
 pub mod outside;

@@ -16,7 +16,9 @@ use std::time::Duration;
 
 use crate::api;
 use crate::base::{DetMap, Moment, WallMs};
-use crate::net::connection::{Connection, Next};
+use crate::metrics::{Refusal, Turn};
+use crate::net::connection::{Connection, Next, Served};
+use crate::runtime::cpu;
 use crate::runtime::network::{ConnectionId, NetEvent, Network, Sent};
 use crate::shard::{CONTROLLER, Mail, Post, Shard, Slot};
 use crate::storage::{Commit, CommitDone, Job, JobDone};
@@ -84,6 +86,10 @@ pub struct Node {
     stalled: Vec<ConnectionId>,
     events: Vec<NetEvent>,
     jobs: Vec<Job>,
+    /// Requests that this turn has ended.
+    served: Vec<Served>,
+    /// What this turn does.
+    work: Turn,
     /// A log that is read back goes on in the next turn.
     loads: bool,
     accepting: bool,
@@ -104,6 +110,8 @@ impl Node {
             stalled: Vec::new(),
             events: Vec::new(),
             jobs: Vec::new(),
+            served: Vec::new(),
+            work: Turn::default(),
             loads: true,
             accepting: false,
             stopping_until: None,
@@ -121,6 +129,7 @@ impl Node {
         outside.wait(timeout, &mut events)?;
         let (now, wall) = outside.now();
         self.shard.begin_turn(now, wall);
+        self.work = Turn { events: events.len() as u32, ..Turn::default() };
         self.collect_disk(outside);
         self.collect_mail(outside);
         for event in events.drain(..) {
@@ -144,10 +153,21 @@ impl Node {
             outside.start_job(job);
         }
         self.deliver(outside);
+        self.count(outside.now().0);
         if self.shard.failed {
             return Err(io::Error::other("the journal failed; see the log for the disk's error"));
         }
         Ok(!self.has_stopped())
+    }
+
+    /// Counts the turn, which ends now, and the requests that it has ended.
+    fn count(&mut self, end: Moment) {
+        self.work.took = end.since(self.shard.now);
+        self.work.answers = self.served.len() as u32;
+        for request in self.served.drain(..) {
+            self.shard.metrics.on_answered(request.key, end.since(request.came));
+        }
+        self.shard.metrics.on_turn(self.work);
     }
 
     /// How long the next turn would wait for an event; `None`: as long as it takes.
@@ -168,10 +188,12 @@ impl Node {
         let mut events = Vec::new();
         let now = self.shard.now;
         while let Some(done) = outside.finished_commit() {
+            self.work.results += 1;
             self.shard.store.on_commit(done, now, &mut events);
             self.ready.append(&mut self.stalled);
         }
         while let Some(done) = outside.finished_job() {
+            self.work.results += 1;
             self.shard.store.on_job(done, now, &mut events);
             self.ready.append(&mut self.stalled);
         }
@@ -182,6 +204,7 @@ impl Node {
 
     fn collect_mail(&mut self, outside: &mut impl Outside) {
         while let Some(mail) = outside.mail() {
+            self.work.mail += 1;
             match mail {
                 Mail::Request { call, frame } => {
                     let slot = call.slot;
@@ -207,6 +230,15 @@ impl Node {
                     api::change::create_missing(&mut self.shard, names);
                 }
                 Mail::Applied { by, number } => self.shard.on_applied(by, number),
+                Mail::Observe { whole, to } => {
+                    let mut observed = self.shard.observe(cpu::thread_id(), whole);
+                    observed.ready &= self.stopping_until.is_none();
+                    if let Some(counts) = &mut observed.counts {
+                        counts.connections = self.connections.len();
+                    }
+                    // Whoever asked has given up waiting, or there is room for the one answer.
+                    let _ = to.try_send(observed);
+                }
                 Mail::Stop => self.stop(outside),
             }
         }
@@ -225,20 +257,33 @@ impl Node {
     }
 
     fn accept(&mut self, id: ConnectionId, peer: SocketAddr, outside: &mut impl Outside) {
-        let from_here = self.per_ip.entry(peer.ip()).or_default();
-        let limits = &self.shard.limits;
-        let full = self.connections.len() >= limits.connections_max as usize
-            || *from_here >= limits.connections_from(&peer.ip().to_string()) as usize;
-        if full || self.stopping_until.is_some() {
-            tracing::debug!(%peer, "connection refused: too many, or stopping");
+        self.shard.metrics.accepted += 1;
+        if let Some(refusal) = self.refuses(peer.ip()) {
+            tracing::debug!(%peer, reason = refusal.name(), "connection refused");
+            self.shard.metrics.refuse(refusal);
             outside.net().close(id);
             return;
         }
-        *from_here += 1;
+        *self.per_ip.entry(peer.ip()).or_default() += 1;
         let now = self.shard.now;
         self.idle_look_at = self.idle_look_at.min(now + self.limits.idle_max);
         self.connections.insert(id, Connection::new(peer.ip(), now));
         outside.net().receive(id, 0);
+    }
+
+    /// Why no connection of this address is taken now.
+    fn refuses(&self, peer: IpAddr) -> Option<Refusal> {
+        let limits = &self.shard.limits;
+        let from_there = self.per_ip.get(&peer).copied().unwrap_or(0);
+        if self.stopping_until.is_some() {
+            Some(Refusal::Stopping)
+        } else if self.connections.len() >= limits.connections_max as usize {
+            Some(Refusal::Connections)
+        } else if from_there >= limits.connections_from(&peer.to_string()) as usize {
+            Some(Refusal::ConnectionsPerIp)
+        } else {
+            None
+        }
     }
 
     /// Serves what can be served, answers what can be answered, until neither is left.
@@ -248,6 +293,7 @@ impl Node {
             for id in ready.drain(..) {
                 if let Err(reason) = self.serve(id, outside) {
                     tracing::debug!(connection = id.0, %reason, "connection closed");
+                    self.shard.metrics.refuse(reason.refusal());
                     self.close(id, outside);
                 }
             }
@@ -259,7 +305,7 @@ impl Node {
                     self.close(id, outside);
                 }
                 if let Some(connection) = self.connections.get_mut(&id) {
-                    connection.answer(slot.sequence, answer);
+                    connection.answer(slot.sequence, answer, &mut self.served);
                     self.dirty.push(id);
                     ready.push(id);
                 }
@@ -295,11 +341,17 @@ impl Node {
                 }
                 Next::Serve(sequence, frame) => {
                     used += frame.len() + crate::wire::frame::SIZE_BYTES;
-                    connection.active_at = self.shard.now;
+                    connection.began(self.shard.now);
+                    self.work.requests += 1;
+                    self.work.request_bytes += frame.len() as u64;
                     let shard = self.shard.index;
                     let slot = Slot { shard, connection: id.0, sequence };
                     let outcome = api::dispatch(&mut self.shard, slot, connection.peer, frame);
-                    connection.settle(sequence, outcome)?;
+                    let (key, version) = api::key_and_version(frame);
+                    if !matches!(outcome, api::Outcome::Close(_)) {
+                        self.shard.metrics.on_request(key, version, frame.len());
+                    }
+                    connection.settle(sequence, outcome, &mut self.served)?;
                 }
             }
         };
@@ -320,7 +372,10 @@ impl Node {
             if connection.out.is_empty() {
                 continue;
             }
-            match outside.net().send(id, &mut connection.out) {
+            let before = connection.out.len();
+            let sent = outside.net().send(id, &mut connection.out);
+            self.shard.metrics.sent_bytes += (before - connection.out.len()) as u64;
+            match sent {
                 Sent::All => self.ready.extend(connection.is_throttled().then_some(id)),
                 Sent::Blocked => {}
                 Sent::Gone => self.close(id, outside),
@@ -354,6 +409,7 @@ impl Node {
         let idle: Vec<_> =
             self.connections.iter().filter(|(_, c)| is_idle(c)).map(|(id, _)| *id).collect();
         for id in idle {
+            self.shard.metrics.refuse(Refusal::Idle);
             self.close(id, outside);
         }
         // A parked request keeps its connection; it is looked at again a whole period later.

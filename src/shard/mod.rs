@@ -10,6 +10,7 @@ pub mod groups;
 mod load;
 pub mod mail;
 pub mod metadata;
+pub mod observe;
 pub mod park;
 pub mod partition;
 pub mod sessions;
@@ -23,6 +24,7 @@ use crate::base::{Moment, NodeId, WallMs};
 use crate::config::{Layers, NodeLimits, ServerConfig};
 use crate::coordinator::Groups;
 use crate::image::{Image, Node};
+use crate::metrics::NodeMetrics;
 use crate::partition::leader::Effect;
 use crate::purgatory::acks::Acks;
 use crate::runtime::network::ConnectionId;
@@ -88,6 +90,8 @@ pub struct Shard {
     pub outbox: Vec<(Slot, Answer)>,
     /// Mail for sibling shards.
     pub post: Vec<Post>,
+    /// What is counted.
+    pub metrics: NodeMetrics,
 }
 
 /// What the controller's shard has to know when the server starts.
@@ -132,6 +136,7 @@ impl Shard {
             random,
             outbox: Vec::new(),
             post: Vec::new(),
+            metrics: NodeMetrics::default(),
         }
     }
 

@@ -70,6 +70,16 @@ impl Fetches {
         }
     }
 
+    /// Number of parked fetches.
+    pub fn len(&self) -> usize {
+        self.parked.len()
+    }
+
+    /// Whether none is parked.
+    pub fn is_empty(&self) -> bool {
+        self.parked.is_empty()
+    }
+
     /// When the next one must be answered.
     pub fn next_deadline(&self) -> Moment {
         self.deadlines.next()

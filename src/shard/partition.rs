@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::base::{DetMap, Offset, TopicId, TopicPartition};
+use crate::metrics::Traffic;
 use crate::partition::append::Rules;
 use crate::partition::leader::Leader;
 use crate::purgatory::acks::AckId;
@@ -40,6 +41,8 @@ pub struct Partition {
     pub start_acks: VecDeque<Wait>,
     /// Connections whose parked fetch wants this partition.
     pub readers: Vec<ConnectionId>,
+    /// What came and went.
+    pub traffic: Traffic,
 }
 
 impl Partition {
@@ -58,6 +61,7 @@ impl Partition {
             safe_start: Offset(0),
             start_acks: VecDeque::new(),
             readers: Vec::new(),
+            traffic: Traffic::default(),
         }
     }
 }

@@ -151,6 +151,11 @@ impl Sessions {
         Self { slots_max, open: DetMap::default(), random: random | 1 }
     }
 
+    /// Number of sessions, and of partitions in all of them.
+    pub fn counts(&self) -> (usize, usize) {
+        (self.open.len(), self.open.values().map(Session::len).sum())
+    }
+
     /// Opens a session over `wanted`; `None` when all slots are in use.
     pub fn open(
         &mut self,

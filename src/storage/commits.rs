@@ -72,6 +72,7 @@ impl Store {
             return None;
         };
         self.note_chunk(place.chunk, &logs, &metas);
+        self.metrics.commit_began = Some(now);
         Some(Commit {
             writer,
             file: place.file,
@@ -192,7 +193,8 @@ impl Store {
         self.metrics.commits += 1;
         self.metrics.commit_bytes += bytes as u64;
         self.metrics.journal_bytes += commit.writer.padded_len() as u64;
-        self.metrics.commit_ns += now.since(commit.started).as_nanos() as u64;
+        self.metrics.commit_time.record(now.since(commit.started));
+        self.metrics.commit_began = None;
         self.writer = Some(commit.writer);
         out.append(&mut self.events);
         if let Err(error) = result {
