@@ -9,6 +9,7 @@ mod console_producer;
 mod consumer_groups;
 mod get_offsets;
 mod kafka_text;
+mod load;
 mod offsets;
 mod pattern;
 mod properties;
@@ -37,6 +38,7 @@ pub(crate) const TOOLS: &[Tool] = &[
     Tool { name: "console-consumer", about: console_consumer::ABOUT, run: console_consumer::run },
     Tool { name: "consumer-groups", about: consumer_groups::ABOUT, run: consumer_groups::run },
     Tool { name: "get-offsets", about: get_offsets::ABOUT, run: get_offsets::run },
+    Tool { name: "load", about: load::ABOUT, run: load::run },
 ];
 
 /// The tool that a program or sub-command is named after: `topics`, `kafka-topics`,

@@ -3,9 +3,11 @@
 //! A request is read in place, its partitions come from it or from its session (`shard::sessions`),
 //! and it is parked at once: at the end of the turn, when all appends of the turn are known, it is
 //! looked at, and again whenever one of its partitions has more to read. It is answered when there
-//! are `MinBytes`, when any partition has an error, or at its deadline. Source: KIP-74 (limits),
-//! KIP-227 (sessions), KIP-320 (leader epochs), KIP-516 (topic ids).
+//! are `MinBytes`, when any partition has an error, or at its deadline. A look costs what a request
+//! names, or, with a session, the partitions that have news. Source: KIP-74 (limits), KIP-227
+//! (sessions), KIP-320 (leader epochs), KIP-516 (topic ids).
 
+use std::mem;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,10 +15,11 @@ use bytes::Bytes;
 use crate::api::fetch_answer::{Encoder, PartitionData};
 use crate::api::{Outcome, PARTITIONS_MAX};
 use crate::base::{LeaderEpoch, Moment, Offset, TopicId};
+use crate::partition::leader::Leader;
 use crate::runtime::network::ConnectionId;
 use crate::shard::park::ParkedFetch;
 use crate::shard::partition::Missing;
-use crate::shard::sessions::{TopicKey, Wanted};
+use crate::shard::sessions::{Session, TopicKey, Wanted};
 use crate::shard::{Call, Shard, Slot};
 use crate::storage::{LogId, Read};
 use crate::wire::ErrorCode;
@@ -115,7 +118,7 @@ fn read_topic(r: &mut Reader<'_>, version: i16) -> Result<TopicKey, FrameError> 
     if version >= TOPIC_ID_FROM {
         return Ok(TopicKey::Id(TopicId(r.uuid()?)));
     }
-    Ok(TopicKey::Name(r.string(version >= FLEXIBLE_FROM)?.to_owned()))
+    Ok(TopicKey::Name(r.string(version >= FLEXIBLE_FROM)?.into()))
 }
 
 fn read_partition(r: &mut Reader<'_>, version: i16, topic: TopicKey) -> Result<Wanted, FrameError> {
@@ -147,10 +150,14 @@ fn skip_tags(r: &mut Reader<'_>, compact: bool) -> Result<(), FrameError> {
 /// Where the partitions of a fetch come from.
 #[derive(Debug)]
 enum Source {
-    /// The request itself; with the session that it opened, if any.
-    Full(Vec<Wanted>, i32),
+    /// The request itself.
+    Request(Vec<Wanted>),
     /// A session.
-    Incremental(i32),
+    Session {
+        id: i32,
+        /// This request opened it, so all of its partitions are told of.
+        full: bool,
+    },
 }
 
 #[derive(Debug)]
@@ -172,18 +179,21 @@ fn begin(shard: &mut Shard, call: &Call, request: Request) -> Result<Fetch, Erro
     let source = match epoch {
         0 | FINAL_EPOCH => {
             shard.sessions.close(id);
+            let wanted = request.wanted;
             let opens = epoch == 0;
-            let opened =
-                opens.then(|| shard.sessions.open(request.wanted.iter().cloned(), by_id, now));
-            Source::Full(request.wanted, opened.flatten().unwrap_or(0))
+            let opened = opens.then(|| shard.sessions.open(wanted.iter().cloned(), by_id, now));
+            match opened.flatten() {
+                Some(id) => Source::Session { id, full: true },
+                None => Source::Request(wanted),
+            }
         }
         _ => {
             let (wanted, forgotten) = (request.wanted, request.forgotten);
             let goes_on = shard.sessions.advance((id, epoch), by_id, wanted, forgotten, now)?;
-            if goes_on { Source::Incremental(id) } else { Source::Full(Vec::new(), 0) }
+            if goes_on { Source::Session { id, full: false } } else { Source::Request(Vec::new()) }
         }
     };
-    let empty = matches!(&source, Source::Full(wanted, _) if wanted.is_empty());
+    let empty = matches!(&source, Source::Request(wanted) if wanted.is_empty());
     let wait = if empty || request.min_bytes <= 0 { Duration::ZERO } else { request.max_wait };
     Ok(Fetch {
         call: call.clone(),
@@ -206,136 +216,179 @@ impl ParkedFetch for Fetch {
     }
 
     fn look(&mut self, shard: &mut Shard, expired: bool) -> Option<Answer> {
-        if !expired && !self.awaits_disk && !self.is_ready(shard) {
-            self.watch(shard);
-            return None;
-        }
-        let answer = self.answer(shard, expired && self.awaits_disk);
-        if answer.is_none() {
-            // However short the client's wait: what there is and lies on disk is not "nothing".
-            if expired {
-                self.awaits_disk = true;
-                self.deadline = shard.now + DISK_WAIT;
+        let answer = match mem::replace(&mut self.source, Source::Request(Vec::new())) {
+            Source::Request(wanted) => {
+                let answer = self.look_at_request(shard, &wanted, expired);
+                self.source = Source::Request(wanted);
+                answer
             }
-            self.watch(shard);
+            Source::Session { id, full } => {
+                self.source = Source::Session { id, full };
+                let Some(mut session) = shard.sessions.take(id) else {
+                    let code = ErrorCode::FETCH_SESSION_ID_NOT_FOUND;
+                    return Some(Encoder::new(&self.call, code, 0).finish());
+                };
+                let answer = self.look_at_session(shard, (id, &mut session), full, expired);
+                let connection = ConnectionId(self.call.slot.connection);
+                session.parked = answer.is_none().then_some(connection);
+                shard.sessions.put_back(id, session);
+                answer
+            }
+        };
+        // However short the client's wait: what there is and lies on disk is not "nothing".
+        if answer.is_none() && expired {
+            self.awaits_disk = true;
+            self.deadline = shard.now + DISK_WAIT;
         }
         answer
     }
 }
 
+/// How a partition stands for a fetch that waits.
+enum State {
+    /// The answer is due whatever else there is: an error, or a divergence.
+    Due,
+    /// Bytes that could be read.
+    Bytes(usize),
+    /// Nothing to read, but something that a session's client was not told.
+    News,
+    Quiet,
+}
+
 impl Fetch {
-    /// Whether there are `min_bytes`, or an error. Only positions are compared here.
-    fn is_ready(&self, shard: &mut Shard) -> bool {
+    fn look_at_request(
+        &self,
+        shard: &mut Shard,
+        wanted: &[Wanted],
+        expired: bool,
+    ) -> Option<Answer> {
+        let mut answer = None;
+        if expired || self.awaits_disk || self.is_ready(wanted.iter().map(|w| self.state(shard, w)))
+        {
+            let mut encoder = Encoder::new(&self.call, ErrorCode::NONE, 0);
+            let mut budget = Budget::new(self.max_bytes);
+            for wanted in wanted {
+                let data = self.read(shard, wanted, &mut budget);
+                encoder.push(&shard.image, wanted, data);
+            }
+            answer = self.ends(&budget, expired).then(|| encoder.finish());
+        }
+        if answer.is_none() {
+            let connection = ConnectionId(self.call.slot.connection);
+            for wanted in wanted {
+                let found = locate(shard, wanted).ok();
+                if let Some(partition) = found.and_then(|log| shard.partitions.get_mut(log)) {
+                    partition.watch(connection);
+                }
+            }
+        }
+        answer
+    }
+
+    fn look_at_session(
+        &self,
+        shard: &mut Shard,
+        (id, session): (i32, &mut Session),
+        full: bool,
+        expired: bool,
+    ) -> Option<Answer> {
+        let mut at_order = 0;
+        let fresh = std::iter::from_fn(|| {
+            let (order, at) = session.next_fresh(at_order)?;
+            at_order = order + 1;
+            watch(shard, (id, session), at);
+            let state = self.state(shard, &session.place(at)?.wanted);
+            if matches!(state, State::Quiet) {
+                session.is_quiet(at);
+            }
+            Some(state)
+        });
+        let ready = self.is_ready(fresh);
+        if !ready && !expired && !self.awaits_disk {
+            return None;
+        }
+        if full {
+            session.look_at_all();
+        }
+        let mut encoder = Encoder::new(&self.call, ErrorCode::NONE, id);
+        let mut budget = Budget::new(self.max_bytes);
+        let (mut told, mut at_order) = (Vec::new(), 0);
+        while let Some((order, at)) = session.next_fresh(at_order) {
+            at_order = order + 1;
+            watch(shard, (id, session), at);
+            let Some(place) = session.place(at) else { continue };
+            let wanted = &place.wanted;
+            let data = self.read(shard, wanted, &mut budget);
+            let tells = data.tells();
+            let news = tells != (wanted.told_high_watermark, wanted.told_log_start);
+            if data.has_more {
+                told.push((at, tells, data.has_records(), true));
+            } else {
+                told.push((at, tells, false, false));
+            }
+            if full || data.has_records() || data.code != ErrorCode::NONE || news {
+                encoder.push(&shard.image, wanted, data);
+            }
+        }
+        if !self.ends(&budget, expired) {
+            return None;
+        }
+        for (at, (high_watermark, log_start), had_data, has_more) in told {
+            session.told(at, high_watermark, log_start, had_data);
+            if !has_more {
+                session.is_quiet(at);
+            }
+        }
+        Some(encoder.finish())
+    }
+
+    /// Whether what was read is an answer, or only a reason to wait for the disk.
+    fn ends(&self, budget: &Budget, expired: bool) -> bool {
+        !budget.only_pending() || expired && self.awaits_disk
+    }
+
+    /// Whether there are `min_bytes`, or an error.
+    fn is_ready(&self, mut states: impl Iterator<Item = State>) -> bool {
         let mut bytes = 0_usize;
         let enough = usize::try_from(self.min_bytes).unwrap_or(0);
-        self.any_wanted(shard, |shard, wanted| {
-            let Ok(log) = locate(shard, wanted) else { return true };
-            let Some(end) = self.end_of(shard, log, wanted) else { return true };
-            if wanted.offset < end {
-                let there = shard.store.bytes_between(log, wanted.offset, end);
-                bytes += there.min(usize::try_from(wanted.bytes_max).unwrap_or(0).max(1));
+        states.any(|state| {
+            match state {
+                State::Due => return true,
+                State::Bytes(there) => bytes += there,
+                State::News | State::Quiet => {}
             }
             bytes >= enough
         })
     }
 
-    /// Where the client may read to; `None` when the answer is an error or a divergence.
-    fn end_of(&self, shard: &Shard, log: LogId, wanted: &Wanted) -> Option<Offset> {
-        let partition = shard.partitions.get(log)?;
-        let state = shard.store.log(log)?;
+    /// Only positions are compared here.
+    fn state(&self, shard: &Shard, wanted: &Wanted) -> State {
+        let Ok(log) = locate(shard, wanted) else { return State::Due };
+        let (Some(partition), Some(state)) = (shard.partitions.get(log), shard.store.log(log))
+        else {
+            return State::Due;
+        };
         let leader = &partition.leader;
         let readable = (state.log_start()..=state.log_end()).contains(&wanted.offset);
-        let good_epoch = leader.check_epoch(wanted.current_epoch).is_ok();
         if state.is_failed()
             || !readable
-            || !good_epoch
+            || leader.check_epoch(wanted.current_epoch).is_err()
             || wanted.last_epoch.0 >= 0 && diverges(shard, log, wanted).is_some()
         {
-            return None;
+            return State::Due;
         }
-        Some(if self.read_committed {
-            leader.last_stable_offset()
-        } else {
-            leader.high_watermark()
-        })
+        let (end, now) = (self.end(leader), (leader.high_watermark(), state.log_start()));
+        if wanted.offset < end {
+            let there = shard.store.bytes_between(log, wanted.offset, end);
+            return State::Bytes(there.min(usize::try_from(wanted.bytes_max).unwrap_or(0).max(1)));
+        }
+        let told = (wanted.told_high_watermark, wanted.told_log_start);
+        if now == told { State::Quiet } else { State::News }
     }
 
-    fn any_wanted(
-        &self,
-        shard: &mut Shard,
-        mut check: impl FnMut(&mut Shard, &Wanted) -> bool,
-    ) -> bool {
-        match &self.source {
-            Source::Full(wanted, _) => wanted.iter().any(|w| check(shard, w)),
-            Source::Incremental(id) => {
-                let Some(session) = shard.sessions.take(*id) else { return true };
-                let any = session.wanted().any(|(_, w)| check(shard, w));
-                shard.sessions.put_back(*id, session);
-                any
-            }
-        }
-    }
-
-    fn watch(&self, shard: &mut Shard) {
-        let connection = ConnectionId(self.call.slot.connection);
-        self.any_wanted(shard, |shard, wanted| {
-            let found = locate(shard, wanted).ok();
-            if let Some(partition) = found.and_then(|log| shard.partitions.get_mut(log)) {
-                partition.watch(connection);
-            }
-            false
-        });
-    }
-
-    /// Reads; `None` when all there is lies on disk and is on its way.
-    fn answer(&self, shard: &mut Shard, expired: bool) -> Option<Answer> {
-        match &self.source {
-            Source::Full(wanted, id) => {
-                let mut encoder = Encoder::new(&self.call, ErrorCode::NONE, *id);
-                let mut budget = Budget::new(self.max_bytes);
-                let mut told = Vec::new();
-                for (place, wanted) in wanted.iter().enumerate() {
-                    let data = self.read(shard, wanted, &mut budget);
-                    told.push((place as u64, data.tells(), data.has_records()));
-                    encoder.push(&shard.image, wanted, data);
-                }
-                if budget.only_pending() && !expired {
-                    return None;
-                }
-                if let Some(session) = shard.sessions.find(*id) {
-                    for (place, (high_watermark, log_start), had_data) in told {
-                        session.told(place, high_watermark, log_start, had_data);
-                    }
-                }
-                Some(encoder.finish())
-            }
-            Source::Incremental(id) => {
-                let Some(mut session) = shard.sessions.take(*id) else {
-                    let code = ErrorCode::FETCH_SESSION_ID_NOT_FOUND;
-                    return Some(Encoder::new(&self.call, code, 0).finish());
-                };
-                let mut encoder = Encoder::new(&self.call, ErrorCode::NONE, *id);
-                let mut budget = Budget::new(self.max_bytes);
-                let mut told = Vec::new();
-                for (place, wanted) in session.wanted() {
-                    let data = self.read(shard, wanted, &mut budget);
-                    let tells = data.tells();
-                    let news = tells != (wanted.told_high_watermark, wanted.told_log_start);
-                    if data.has_records() || data.code != ErrorCode::NONE || news {
-                        told.push((place, tells, data.has_records()));
-                        encoder.push(&shard.image, wanted, data);
-                    }
-                }
-                let waits = budget.only_pending() && !expired;
-                if !waits {
-                    for (place, (high_watermark, log_start), had_data) in told {
-                        session.told(place, high_watermark, log_start, had_data);
-                    }
-                }
-                shard.sessions.put_back(*id, session);
-                (!waits).then(|| encoder.finish())
-            }
-        }
+    /// Where this client may read to.
+    fn end(&self, leader: &Leader) -> Offset {
+        if self.read_committed { leader.last_stable_offset() } else { leader.high_watermark() }
     }
 
     fn read(&self, shard: &mut Shard, wanted: &Wanted, budget: &mut Budget) -> PartitionData {
@@ -385,12 +438,14 @@ impl Fetch {
             aborted: self.read_committed.then_some(0),
             diverging: None,
             leader: None,
+            has_more: false,
             records: Vec::new(),
         };
         if wanted.last_epoch.0 >= 0 {
             match diverges(shard, log, wanted) {
                 Some(Some(diverging)) => {
                     data.diverging = Some(diverging);
+                    data.has_more = true;
                     return data;
                 }
                 Some(None) => return PartitionData::failed(ErrorCode::OFFSET_OUT_OF_RANGE),
@@ -398,7 +453,8 @@ impl Fetch {
             }
         }
         let upto = if self.read_committed { stable } else { high_watermark };
-        if wanted.offset >= upto || budget.is_spent() {
+        data.has_more = wanted.offset < upto;
+        if !data.has_more || budget.is_spent() {
             return data;
         }
         let bytes_max = budget.for_partition(wanted.bytes_max);
@@ -411,6 +467,20 @@ impl Fetch {
             Err(e) => return PartitionData::failed((&e).into()),
         }
         data
+    }
+}
+
+/// Has the place of a session told when its partition moves.
+fn watch(shard: &mut Shard, (id, session): (i32, &mut Session), at: usize) {
+    let Some(place) = session.place(at) else { return };
+    let log = locate(shard, &place.wanted).ok();
+    if place.log == log {
+        return;
+    }
+    place.log = log;
+    let Some(log) = log else { return };
+    if let Some(partition) = shard.partitions.get_mut(log) {
+        partition.watchers.add((id, session), at, log, &shard.sessions);
     }
 }
 

@@ -32,6 +32,8 @@ pub(super) struct PartitionData {
     pub(super) diverging: Option<(LeaderEpoch, Offset)>,
     /// Who leads it, where the error is that another does, or did before.
     pub(super) leader: Option<CurrentLeader>,
+    /// A session has to look at it again, whatever its client says.
+    pub(super) has_more: bool,
     pub(super) records: Vec<Bytes>,
 }
 
@@ -46,6 +48,7 @@ impl PartitionData {
             aborted: None,
             diverging: None,
             leader: None,
+            has_more: true,
             records: Vec::new(),
         }
     }

@@ -171,6 +171,12 @@ impl Front {
         // SAFETY: the kernel has just given us this descriptor.
         let socket = Socket::from(unsafe { OwnedFd::from_raw_fd(fd) });
         let peer = socket.peer_addr().ok()?.as_socket()?;
+        Some(NetEvent::Accepted(self.adopt(socket)?, peer))
+    }
+
+    /// Takes a socket that is connected, as one that was accepted is taken; `None` (and the socket is
+    /// closed) when there are too many. Nothing is received until [`Network::receive`].
+    pub fn adopt(&mut self, socket: Socket) -> Option<ConnectionId> {
         let _ = socket.set_tcp_nodelay(true);
         self.serial += 1;
         let slot = self.connections.vacant_entry();
@@ -180,7 +186,7 @@ impl Front {
         let id = ConnectionId((self.serial << INDEX_BITS) | slot.key() as u64);
         let inbox = RecvBuf::default();
         slot.insert(Connection { id, socket, inbox, armed: false, polled: false, closed: false });
-        Some(NetEvent::Accepted(id, peer))
+        Some(id)
     }
 
     fn was_received(&mut self, index: usize, result: i32, events: &mut Vec<NetEvent>) {
@@ -413,6 +419,24 @@ mod tests {
         assert_eq!(bench.next(), NetEvent::Closed(id));
         assert_eq!(bench.front.send(id, &mut out), Sent::Gone);
         assert!(bench.front.connections.is_empty());
+    }
+
+    #[test]
+    fn a_socket_that_we_connected_is_taken_like_one_that_was_accepted() {
+        let mut bench = Bench::new();
+        let peer = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let ours = TcpStream::connect(peer.local_addr().unwrap()).unwrap();
+        let (mut theirs, _) = peer.accept().unwrap();
+        let id = bench.front.adopt(ours.into()).unwrap();
+        let mut out = Outgoing::default();
+        out.push(Bytes::from("ask"));
+        assert_eq!(bench.front.send(id, &mut out), Sent::All);
+        let mut asked = [0; 3];
+        theirs.read_exact(&mut asked).unwrap();
+        bench.front.receive(id, 0);
+        theirs.write_all(&asked).unwrap();
+        assert_eq!(bench.next(), NetEvent::Received(id));
+        assert_eq!(bench.front.received(id), b"ask");
     }
 
     #[test]

@@ -238,6 +238,7 @@ impl Shard {
         let Some(partition) = self.partitions.get_mut(log) else { return };
         partition.safe_start = partition.safe_start.max(start);
         self.end_waits(log, start, |p| &mut p.start_acks, WaitEnd::Safe);
+        self.wake_readers(log);
     }
 
     /// Parks a request until each of its waits (log, its new start) is over.
@@ -324,6 +325,8 @@ impl Shard {
             for connection in partition.readers.drain(..) {
                 self.fetches.wake(connection);
             }
+            let fetches = &mut self.fetches;
+            partition.watchers.wake(log, &mut self.sessions, |connection| fetches.wake(connection));
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::partition::append::Rules;
 use crate::partition::leader::Leader;
 use crate::purgatory::acks::AckId;
 use crate::runtime::network::ConnectionId;
+use crate::shard::sessions::Watchers;
 use crate::storage::LogId;
 
 /// One partition that this node leads.
@@ -39,10 +40,12 @@ pub struct Partition {
     pub safe_start: Offset,
     /// Requests that wait until the log start on disk reaches an offset, in offset order.
     pub start_acks: VecDeque<Wait>,
-    /// Connections whose parked fetch wants this partition.
+    /// Connections whose parked fetch wants this partition; each is woken once.
     pub readers: Vec<ConnectionId>,
     /// What came and went.
     pub traffic: Traffic,
+    /// Fetch sessions that have this partition.
+    pub watchers: Watchers,
 }
 
 impl Partition {
@@ -62,6 +65,7 @@ impl Partition {
             start_acks: VecDeque::new(),
             readers: Vec::new(),
             traffic: Traffic::default(),
+            watchers: Watchers::default(),
         }
     }
 }

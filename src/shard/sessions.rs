@@ -5,11 +5,22 @@
 //! again). Its partitions are read in order, and those that returned data move to the end, so that
 //! none starves. The cache has a fixed number of slots; a full one evicts a session that has been
 //! idle for [`EVICTABLE_AFTER`], or opens none: the client then gets session id 0 and its data.
+//!
+//! A fetch looks only at places that are *fresh*, so it costs what is new and not what there is:
+//! - E1. Whatever could put a partition into the next answer makes its place fresh: a request that
+//!   names it, and its partition's word ([`Sessions::mark`]) that it has moved.
+//! - E2. A place stops being fresh only when a look finds nothing to read, no error, and nothing
+//!   that its client was not told.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use slab::Slab;
+
 use crate::base::{DetMap, LeaderEpoch, Moment, Offset, TopicId};
+use crate::runtime::network::ConnectionId;
+use crate::storage::LogId;
 
 /// A session that was not used for this long gives its slot to a new one.
 pub const EVICTABLE_AFTER: Duration = Duration::from_mins(2);
@@ -18,7 +29,7 @@ pub const EVICTABLE_AFTER: Duration = Duration::from_mins(2);
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum TopicKey {
     /// Up to version 12.
-    Name(String),
+    Name(Arc<str>),
     /// From version 13.
     Id(TopicId),
 }
@@ -63,6 +74,16 @@ pub enum SessionError {
     TopicIds,
 }
 
+/// One partition of a session.
+#[derive(Debug)]
+pub struct Place {
+    /// What is wanted of it.
+    pub wanted: Wanted,
+    /// The log that tells this place when it has moved.
+    pub log: Option<LogId>,
+    order: u64,
+}
+
 /// One session.
 #[derive(Debug)]
 pub struct Session {
@@ -70,8 +91,12 @@ pub struct Session {
     by_id: bool,
     used_at: Moment,
     next_order: u64,
-    order: DetMap<(TopicKey, i32), u64>,
-    wanted: BTreeMap<u64, Wanted>,
+    by_name: DetMap<(TopicKey, i32), usize>,
+    places: Slab<Place>,
+    /// Places worth a look, in the order in which they are read.
+    fresh: BTreeMap<u64, usize>,
+    /// The connection whose fetch waits for one of them.
+    pub parked: Option<ConnectionId>,
 }
 
 impl Session {
@@ -81,58 +106,140 @@ impl Session {
             by_id,
             used_at: now,
             next_order: 0,
-            order: DetMap::default(),
-            wanted: BTreeMap::new(),
+            by_name: DetMap::default(),
+            places: Slab::new(),
+            fresh: BTreeMap::new(),
+            parked: None,
         }
     }
 
+    /// E1.
     fn put(&mut self, wanted: Wanted) {
         let key = (wanted.topic.clone(), wanted.partition);
-        if let Some(known) = self.order.get(&key).and_then(|order| self.wanted.get_mut(order)) {
-            let (high_watermark, log_start) = (known.told_high_watermark, known.told_log_start);
-            *known = wanted;
-            (known.told_high_watermark, known.told_log_start) = (high_watermark, log_start);
+        if let Some(&at) = self.by_name.get(&key) {
+            let place = &mut self.places[at];
+            let told = (place.wanted.told_high_watermark, place.wanted.told_log_start);
+            place.wanted = wanted;
+            (place.wanted.told_high_watermark, place.wanted.told_log_start) = told;
+            self.fresh.insert(place.order, at);
             return;
         }
-        self.order.insert(key, self.next_order);
-        self.wanted.insert(self.next_order, wanted);
+        let order = self.next_order;
         self.next_order += 1;
+        let at = self.places.insert(Place { wanted, log: None, order });
+        self.by_name.insert(key, at);
+        self.fresh.insert(order, at);
     }
 
     fn forget(&mut self, topic: &TopicKey, partition: i32) {
-        if let Some(order) = self.order.remove(&(topic.clone(), partition)) {
-            self.wanted.remove(&order);
+        if let Some(at) = self.by_name.remove(&(topic.clone(), partition)) {
+            let place = self.places.remove(at);
+            self.fresh.remove(&place.order);
         }
     }
 
-    /// Its partitions, in the order in which they are read, each with its place.
-    pub fn wanted(&self) -> impl Iterator<Item = (u64, &Wanted)> {
-        self.wanted.iter().map(|(place, wanted)| (*place, wanted))
+    /// The place at `at`, when it is told of `log`.
+    fn told_of(&self, at: usize, log: LogId) -> Option<&Place> {
+        self.places.get(at).filter(|place| place.log == Some(log))
     }
 
-    /// What an answer said of the partition at `place`; `had_data` moves it to the end.
-    pub fn told(&mut self, place: u64, high_watermark: Offset, log_start: Offset, had_data: bool) {
-        let Some(wanted) = self.wanted.get_mut(&place) else { return };
-        (wanted.told_high_watermark, wanted.told_log_start) = (high_watermark, log_start);
-        if !had_data || self.wanted.len() == 1 {
-            return;
+    /// The first fresh place whose order is `from` or more: its order and where it is.
+    pub fn next_fresh(&self, from: u64) -> Option<(u64, usize)> {
+        self.fresh.range(from..).next().map(|(&order, &at)| (order, at))
+    }
+
+    /// A place of [`Self::next_fresh`].
+    pub fn place(&mut self, at: usize) -> Option<&mut Place> {
+        self.places.get_mut(at)
+    }
+
+    /// E2. A look found nothing at the place.
+    pub fn is_quiet(&mut self, at: usize) {
+        if let Some(place) = self.places.get(at) {
+            self.fresh.remove(&place.order);
         }
-        if let Some(wanted) = self.wanted.remove(&place) {
-            let key = (wanted.topic.clone(), wanted.partition);
-            self.order.insert(key, self.next_order);
-            self.wanted.insert(self.next_order, wanted);
+    }
+
+    /// Makes all places fresh.
+    pub fn look_at_all(&mut self) {
+        self.fresh = self.places.iter().map(|(at, place)| (place.order, at)).collect();
+    }
+
+    /// What an answer said of the place; `had_data` moves it to the end.
+    pub fn told(&mut self, at: usize, high_watermark: Offset, log_start: Offset, had_data: bool) {
+        let Some(place) = self.places.get_mut(at) else { return };
+        place.wanted.told_high_watermark = high_watermark;
+        place.wanted.told_log_start = log_start;
+        if had_data {
+            let was_fresh = self.fresh.remove(&place.order).is_some();
+            place.order = self.next_order;
             self.next_order += 1;
+            if was_fresh {
+                self.fresh.insert(place.order, at);
+            }
         }
     }
 
     /// Number of partitions.
     pub fn len(&self) -> usize {
-        self.wanted.len()
+        self.places.len()
     }
 
     /// Whether it has none.
     pub fn is_empty(&self) -> bool {
-        self.wanted.is_empty()
+        self.places.is_empty()
+    }
+}
+
+/// Who is told when a partition moves: places of sessions, which are never taken off the list when
+/// their session or place ends, but when they are met later.
+#[derive(Debug, Default)]
+pub struct Watchers {
+    places: Vec<(i32, usize)>,
+    /// At this length the ended ones are looked for.
+    sweep_at: usize,
+}
+
+/// Fewer watchers than this are not worth a sweep.
+const SWEEP_MIN: usize = 16;
+
+impl Watchers {
+    /// Adds a place of `session`, which has been taken out of `sessions` and has `id`. The place
+    /// must not be on the list.
+    pub fn add(
+        &mut self,
+        (id, session): (i32, &Session),
+        at: usize,
+        log: LogId,
+        sessions: &Sessions,
+    ) {
+        if self.places.len() >= self.sweep_at.max(SWEEP_MIN) {
+            self.places.sort_unstable();
+            self.places.dedup();
+            self.places.retain(|&(of, at)| {
+                let session =
+                    if of == id { Some(session) } else { sessions.open.get(&of).map(|s| &**s) };
+                session.is_some_and(|s| s.told_of(at, log).is_some())
+            });
+            self.sweep_at = 2 * self.places.len();
+        }
+        self.places.push((id, at));
+    }
+
+    /// The partition has moved: makes the places fresh and gives the connections to be woken.
+    pub fn wake(
+        &mut self,
+        log: LogId,
+        sessions: &mut Sessions,
+        mut wake: impl FnMut(ConnectionId),
+    ) {
+        self.places.retain(|&(id, at)| match sessions.mark(id, at, log) {
+            Some(parked) => {
+                parked.into_iter().for_each(&mut wake);
+                true
+            }
+            None => false,
+        });
     }
 }
 
@@ -140,7 +247,7 @@ impl Session {
 #[derive(Debug)]
 pub struct Sessions {
     slots_max: usize,
-    open: DetMap<i32, Session>,
+    open: DetMap<i32, Box<Session>>,
     random: u64,
 }
 
@@ -153,7 +260,7 @@ impl Sessions {
 
     /// Number of sessions, and of partitions in all of them.
     pub fn counts(&self) -> (usize, usize) {
-        (self.open.len(), self.open.values().map(Session::len).sum())
+        (self.open.len(), self.open.values().map(|s| s.len()).sum())
     }
 
     /// Opens a session over `wanted`; `None` when all slots are in use.
@@ -177,7 +284,7 @@ impl Sessions {
             return None;
         }
         let id = self.fresh_id();
-        self.open.insert(id, session);
+        self.open.insert(id, Box::new(session));
         Some(id)
     }
 
@@ -217,18 +324,22 @@ impl Sessions {
         self.open.remove(&id);
     }
 
-    /// A session.
-    pub fn find(&mut self, id: i32) -> Option<&mut Session> {
-        self.open.get_mut(&id)
+    /// The place has moved. The connection that waits for it, if one does; `None` when there is no
+    /// such place any more.
+    fn mark(&mut self, id: i32, at: usize, log: LogId) -> Option<Option<ConnectionId>> {
+        let session = self.open.get_mut(&id)?;
+        let order = session.told_of(at, log)?.order;
+        session.fresh.insert(order, at);
+        Some(session.parked)
     }
 
     /// Takes a session out while the shard is read for it; [`Self::put_back`] follows.
-    pub fn take(&mut self, id: i32) -> Option<Session> {
+    pub fn take(&mut self, id: i32) -> Option<Box<Session>> {
         self.open.remove(&id)
     }
 
     /// Puts a session back.
-    pub fn put_back(&mut self, id: i32, session: Session) {
+    pub fn put_back(&mut self, id: i32, session: Box<Session>) {
         self.open.insert(id, session);
     }
 
@@ -263,8 +374,14 @@ mod tests {
         }
     }
 
-    fn order(sessions: &mut Sessions, id: i32) -> Vec<i32> {
-        sessions.find(id).unwrap().wanted().map(|(_, w)| w.partition).collect()
+    /// Partitions worth a look, in order, each with its place.
+    fn fresh(sessions: &Sessions, id: i32) -> Vec<(i32, usize)> {
+        let session = &sessions.open[&id];
+        session.fresh.values().map(|&at| (session.places[at].wanted.partition, at)).collect()
+    }
+
+    fn order(sessions: &Sessions, id: i32) -> Vec<i32> {
+        fresh(sessions, id).into_iter().map(|(partition, _)| partition).collect()
     }
 
     #[test]
@@ -275,7 +392,7 @@ mod tests {
         assert_eq!(go(1, false), Ok(true));
         assert_eq!(go(1, false), Err(SessionError::BadEpoch { asked: 1, expected: 2 }));
         assert_eq!(go(2, true), Err(SessionError::TopicIds));
-        sessions.find(id).unwrap().epoch = i32::MAX;
+        sessions.open.get_mut(&id).unwrap().epoch = i32::MAX;
         assert_eq!(sessions.advance((id, i32::MAX), false, [], [], Moment(0)), Ok(true));
         assert_eq!(sessions.advance((id, 1), false, [], [], Moment(0)), Ok(true));
         sessions.close(id);
@@ -287,24 +404,24 @@ mod tests {
     fn partitions_that_returned_data_are_read_last_and_forgetting_the_last_ends_the_session() {
         let mut sessions = Sessions::new(10, 7);
         let id = sessions.open([wanted(0), wanted(1), wanted(2)], false, Moment(0)).unwrap();
-        sessions.find(id).unwrap().told(0, Offset(5), Offset(0), true);
-        assert_eq!(order(&mut sessions, id), [1, 2, 0]);
+        sessions.open.get_mut(&id).unwrap().told(0, Offset(5), Offset(0), true);
+        assert_eq!(order(&sessions, id), [1, 2, 0]);
         let forget = |p| (TopicKey::Name("t".into()), p);
         let left = sessions.advance((id, 1), false, [wanted(3)], [forget(2)], Moment(0));
-        assert_eq!((left, order(&mut sessions, id)), (Ok(true), vec![1, 0, 3]));
+        assert_eq!((left, order(&sessions, id)), (Ok(true), vec![1, 0, 3]));
         let all = [forget(0), forget(1), forget(3)];
         assert_eq!(sessions.advance((id, 2), false, [], all, Moment(0)), Ok(false));
-        assert!(sessions.find(id).is_none());
+        assert!(sessions.take(id).is_none());
     }
 
     #[test]
     fn a_changed_partition_keeps_what_its_client_was_told() {
         let mut sessions = Sessions::new(10, 7);
         let id = sessions.open([wanted(0)], false, Moment(0)).unwrap();
-        sessions.find(id).unwrap().told(0, Offset(5), Offset(2), false);
+        sessions.open.get_mut(&id).unwrap().told(0, Offset(5), Offset(2), false);
         let moved = Wanted { offset: Offset(5), ..wanted(0) };
         sessions.advance((id, 1), false, [moved], [], Moment(0)).unwrap();
-        let (_, kept) = sessions.find(id).unwrap().wanted().next().unwrap();
+        let kept = &sessions.open[&id].places[0].wanted;
         assert_eq!((kept.offset, kept.told_high_watermark), (Offset(5), Offset(5)));
     }
 
@@ -316,6 +433,44 @@ mod tests {
         assert_eq!(sessions.open([wanted(0)], false, at(EVICTABLE_AFTER)), None);
         let later = at(EVICTABLE_AFTER + Duration::from_nanos(1));
         assert!(sessions.open([wanted(0)], false, later).is_some());
-        assert!(sessions.find(first).is_none());
+        assert!(sessions.take(first).is_none());
+    }
+    #[test]
+    fn only_what_was_named_or_has_moved_is_looked_at() {
+        let (mut sessions, mut watchers) = (Sessions::new(10, 7), Watchers::default());
+        let (log, other) = (LogId(3), LogId(4));
+        let id = sessions.open([wanted(0), wanted(1), wanted(2)], false, Moment(0)).unwrap();
+        let mut session = sessions.take(id).unwrap();
+        for at in 0..3 {
+            session.is_quiet(at);
+        }
+        session.places[1].log = Some(log);
+        watchers.add((id, &session), 1, log, &sessions);
+        session.parked = Some(ConnectionId(8));
+        sessions.put_back(id, session);
+        assert_eq!(order(&sessions, id), []);
+        sessions.advance((id, 1), false, [wanted(2)], [], Moment(0)).unwrap();
+        assert_eq!(order(&sessions, id), [2], "named");
+        let mut woken = Vec::new();
+        watchers.wake(log, &mut sessions, |c| woken.push(c));
+        assert_eq!((order(&sessions, id), woken), (vec![1, 2], vec![ConnectionId(8)]), "moved");
+        sessions.open.get_mut(&id).unwrap().places[1].log = Some(other);
+        watchers.wake(log, &mut sessions, |_| unreachable!("the place is told of another log"));
+        assert_eq!(watchers.places, []);
+    }
+
+    #[test]
+    fn sessions_that_are_opened_and_forgotten_do_not_pile_up() {
+        let (mut sessions, mut watchers) = (Sessions::new(1, 7), Watchers::default());
+        let log = LogId(0);
+        for _ in 0..1_000 {
+            let id = sessions.open([wanted(0)], false, Moment(0)).unwrap();
+            let mut session = sessions.take(id).unwrap();
+            session.places[0].log = Some(log);
+            watchers.add((id, &session), 0, log, &sessions);
+            sessions.put_back(id, session);
+            sessions.close(id);
+        }
+        assert!(watchers.places.len() <= SWEEP_MIN, "{}", watchers.places.len());
     }
 }

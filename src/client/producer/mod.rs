@@ -74,7 +74,7 @@ impl Producer {
         }
     }
 
-    /// Takes a record.
+    /// Takes a record, and says which partition it goes to.
     ///
     /// # Errors
     /// [`PushRefused`].
@@ -83,7 +83,7 @@ impl Producer {
         cluster: &Cluster,
         record: &NewRecord<'_>,
         now: Moment,
-    ) -> Result<(), PushRefused> {
+    ) -> Result<i32, PushRefused> {
         let size = record.bytes_max();
         let limit = self.options.request_bytes_max;
         if size > limit {
@@ -102,7 +102,7 @@ impl Producer {
             }
         }
         self.buffered_bytes += queue.push(record, now);
-        Ok(())
+        Ok(name.partition)
     }
 
     fn partition_of(
@@ -140,6 +140,12 @@ impl Producer {
     /// Whether every record has its delivery.
     pub fn is_idle(&self) -> bool {
         self.queues.values().all(Queue::is_empty)
+    }
+
+    /// Whether [`Self::push`] has room for a record of `bytes` and its overhead.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        let size = bytes + options::RECORD_OVERHEAD_BYTES;
+        self.buffered_bytes == 0 || self.buffered_bytes + size <= self.options.buffer_bytes_max
     }
 
     /// Bytes of records without a delivery.
