@@ -49,7 +49,7 @@ const SINGLE: &[Family] = &[
     ("klamm_sent_bytes_total", Kind::Counter, "Bytes given to sockets.", |n| {
         n.counts.metrics.sent_bytes as f64
     }),
-    ("klamm_memory_limit_bytes", Kind::Gauge, "shard.memory.bytes.", |n| {
+    ("klamm_memory_limit_bytes", Kind::Gauge, "node.memory.bytes.", |n| {
         n.counts.memory.limit as f64
     }),
     (

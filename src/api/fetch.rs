@@ -194,7 +194,11 @@ fn begin(shard: &mut Shard, call: &Call, request: Request) -> Result<Fetch, Erro
         }
     };
     let empty = matches!(&source, Source::Request(wanted) if wanted.is_empty());
-    let wait = if empty || request.min_bytes <= 0 { Duration::ZERO } else { request.max_wait };
+    // A request that is too large to be kept is answered with what there is.
+    let too_large = matches!(&source, Source::Request(wanted)
+        if wanted.len() * size_of::<Wanted>() > shard.answer_room);
+    let at_once = empty || too_large || request.min_bytes <= 0;
+    let wait = if at_once { Duration::ZERO } else { request.max_wait };
     Ok(Fetch {
         call: call.clone(),
         deadline: now + wait,
@@ -213,6 +217,13 @@ impl ParkedFetch for Fetch {
 
     fn deadline(&self) -> Moment {
         self.deadline
+    }
+
+    fn size_bytes(&self) -> usize {
+        match &self.source {
+            Source::Request(wanted) => wanted.len() * size_of::<Wanted>(),
+            Source::Session { .. } => 0,
+        }
     }
 
     fn look(&mut self, shard: &mut Shard, expired: bool) -> Option<Answer> {
@@ -266,7 +277,7 @@ impl Fetch {
         if expired || self.awaits_disk || self.is_ready(wanted.iter().map(|w| self.state(shard, w)))
         {
             let mut encoder = Encoder::new(&self.call, ErrorCode::NONE, 0);
-            let mut budget = Budget::new(self.max_bytes);
+            let mut budget = Budget::new(shard.bound_answer(self.max_bytes));
             for wanted in wanted {
                 let data = self.read(shard, wanted, &mut budget);
                 encoder.push(&shard.image, wanted, data);
@@ -311,7 +322,7 @@ impl Fetch {
             session.look_at_all();
         }
         let mut encoder = Encoder::new(&self.call, ErrorCode::NONE, id);
-        let mut budget = Budget::new(self.max_bytes);
+        let mut budget = Budget::new(shard.bound_answer(self.max_bytes));
         let (mut told, mut at_order) = (Vec::new(), 0);
         while let Some((order, at)) = session.next_fresh(at_order) {
             at_order = order + 1;

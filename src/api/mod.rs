@@ -40,6 +40,8 @@ pub mod expire_delegation_token;
 pub mod fetch;
 mod fetch_answer;
 pub mod find_coordinator;
+#[cfg(test)]
+mod fuzz;
 pub mod heartbeat;
 pub mod incremental_alter_configs;
 pub mod init_producer_id;

@@ -55,7 +55,7 @@ macro_rules! apis {
 
         /// The body of a request that holds nothing but defaults, and whether it is flexible.
         #[cfg(test)]
-        fn defaults(key: i16, version: i16) -> (bytes::BytesMut, bool) {
+        pub(super) fn defaults(key: i16, version: i16) -> (bytes::BytesMut, bool) {
             match key {
                 $($key => tests::encode::<crate::wire::messages::$request>(version),)*
                 _ => panic!("no row has the key {key}"),

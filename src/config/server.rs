@@ -35,6 +35,10 @@ pub struct ServerConfig {
     pub journal_bytes: u64,
     /// Batches that a node keeps in memory.
     pub cache_bytes: u64,
+    /// Memory of a node for requests, answers, cache and fetch sessions.
+    pub memory_bytes: u64,
+    /// Bytes of requests that a node holds; `None` is no bound of their own.
+    pub queued_request_bytes_max: Option<usize>,
     /// Whether Metadata creates topics.
     pub auto_create_topics: bool,
     /// Whether topics may be deleted.
@@ -64,6 +68,9 @@ pub struct ServerConfig {
     /// Classic groups and committed offsets.
     pub group: GroupLimits,
 }
+
+/// What `node.memory.bytes` must leave beside the cache: reads of old records, and requests.
+const MEMORY_BESIDE_CACHE: u64 = 48 << 20;
 
 /// What the group coordinator goes by.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -194,6 +201,7 @@ impl ServerConfig {
         self.log_dirs = dirs.split(',').map(PathBuf::from).collect();
         self.journal_bytes = size("journal.bytes") as u64;
         self.cache_bytes = size("cache.bytes") as u64;
+        self.queued_request_bytes_max = positive("queued.max.request.bytes").filter(|&b| b > 0);
         self.auto_create_topics = layers.bool("auto.create.topics.enable");
         self.delete_topics = layers.bool("delete.topic.enable");
         self.num_partitions = int32("num.partitions");
@@ -208,6 +216,9 @@ impl ServerConfig {
         self.socket_send_buffer_bytes = positive("socket.send.buffer.bytes");
         self.log_retention_check_interval_ms = layers.int("log.retention.check.interval.ms");
         self.group = GroupLimits::of(&layers);
+        let memory = layers.text("node.memory.bytes").and_then(|v| v.parse().ok());
+        let largest_requests = 2 * self.request_bytes_max as u64;
+        self.memory_bytes = memory.unwrap_or(self.cache_bytes + largest_requests);
         self.check_relations()?;
         Ok(self)
     }
@@ -222,6 +233,24 @@ impl ServerConfig {
                     "{} must not be above {}",
                     group.session_timeout_min_ms, group.session_timeout_max_ms
                 ),
+            });
+        }
+        if self.memory_bytes < self.cache_bytes + MEMORY_BESIDE_CACHE {
+            return Err(ConfigError::Conflict {
+                first: "node.memory.bytes",
+                second: "cache.bytes",
+                why: format!(
+                    "{} must be {MEMORY_BESIDE_CACHE} or more above {}",
+                    self.memory_bytes, self.cache_bytes
+                ),
+            });
+        }
+        if let Some(queued) = self.queued_request_bytes_max.filter(|&q| q < self.request_bytes_max)
+        {
+            return Err(ConfigError::Conflict {
+                first: "queued.max.request.bytes",
+                second: "socket.request.max.bytes",
+                why: format!("{queued} must not be below {}", self.request_bytes_max),
             });
         }
         self.check_nodes(self.node_count.unwrap_or(1))

@@ -168,7 +168,7 @@ refusals! {
     SilentFailure = "acks_0_failure",
     /// An answer that could not be encoded.
     LostAnswer = "lost_answer",
-    /// `shard.memory.bytes` is used up: a connection was not taken, or the one that held much of it
+    /// `node.memory.bytes` is used up: a connection was not taken, or the one that held much of it
     /// for long was closed.
     Memory = "memory",
 }

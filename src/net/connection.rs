@@ -19,6 +19,7 @@ use std::net::IpAddr;
 
 use crate::api::{self, CloseReason, Outcome, PRODUCE};
 use crate::base::Moment;
+use crate::net::budget::Held;
 use crate::runtime::network::Outgoing;
 use crate::wire::frame::{self, Answer, FrameError, SIZE_BYTES};
 
@@ -36,6 +37,12 @@ pub struct Connection {
     pub active_at: Moment,
     /// Bytes on their way to the client.
     pub out: Outgoing,
+    /// Memory that is counted for it.
+    pub held: Held,
+    /// Since when a request is unfinished.
+    pub unfinished_since: Option<Moment>,
+    /// Since when an answer is not taken.
+    pub unsent_since: Option<Moment>,
     /// Sequence of the next request.
     next: u64,
     /// Requests without an answer that may leave, oldest first; the first has sequence
@@ -77,7 +84,17 @@ impl Connection {
     /// A new connection.
     pub fn new(peer: IpAddr, now: Moment) -> Self {
         let (out, waiting) = (Outgoing::default(), VecDeque::new());
-        Self { peer, active_at: now, out, next: 0, waiting, throttled: false }
+        Self {
+            peer,
+            active_at: now,
+            out,
+            held: Held::default(),
+            unfinished_since: None,
+            unsent_since: None,
+            next: 0,
+            waiting,
+            throttled: false,
+        }
     }
 
     /// Looks at the bytes received. The frame that it returns counts as taken: the caller consumes
@@ -114,6 +131,7 @@ impl Connection {
     /// The frame that [`Self::next_frame`] returned last is served in the turn that began now.
     pub fn began(&mut self, now: Moment) {
         self.active_at = now;
+        self.unfinished_since = None;
         if let Some(last) = self.waiting.back_mut() {
             last.request.came = now;
         }
@@ -166,6 +184,11 @@ impl Connection {
     /// Whether the next request was held back until the client has read (N3).
     pub fn is_throttled(&self) -> bool {
         self.throttled
+    }
+
+    /// Whether it has not finished a request, or not taken an answer, since `at` or before.
+    pub fn is_stuck_since(&self, at: Moment) -> bool {
+        [self.unfinished_since, self.unsent_since].into_iter().flatten().any(|since| since <= at)
     }
 
     /// Whether no request waits and nothing is on its way out.

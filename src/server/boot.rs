@@ -363,6 +363,9 @@ fn net_limits(config: &ServerConfig) -> NetLimits {
     let for_ever = Duration::from_hours(24 * 365 * 100);
     NetLimits {
         frame_bytes_max: config.request_bytes_max,
+        memory_bytes: config.memory_bytes as usize,
+        queued_bytes_max: config.queued_request_bytes_max,
+        waiting_max: usize::try_from(config.listen_backlog).unwrap_or(0),
         idle_max: if idle_ms == 0 { for_ever } else { Duration::from_millis(idle_ms) },
     }
 }

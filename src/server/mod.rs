@@ -6,6 +6,7 @@
 
 pub mod boot;
 pub mod catalogue;
+mod clients;
 pub mod command;
 pub mod data_dir;
 pub mod outside;

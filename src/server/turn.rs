@@ -11,12 +11,13 @@
 //! api) above a shard and the servants below it.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::api;
 use crate::base::{DetMap, Moment, WallMs};
 use crate::metrics::{Refusal, Turn};
+use crate::net::admission::Admission;
+use crate::net::budget::Budget;
 use crate::net::connection::{Connection, Next, Served};
 use crate::runtime::cpu;
 use crate::runtime::network::{ConnectionId, NetEvent, Network, Sent};
@@ -64,6 +65,12 @@ pub struct NetLimits {
     pub frame_bytes_max: usize,
     /// `connections.max.idle.ms`.
     pub idle_max: Duration,
+    /// `node.memory.bytes`.
+    pub memory_bytes: usize,
+    /// `queued.max.request.bytes`.
+    pub queued_bytes_max: Option<usize>,
+    /// Connections that may wait to be taken.
+    pub waiting_max: usize,
 }
 
 /// How long a stop waits for answers that are under way.
@@ -73,15 +80,22 @@ const STOP_WITHIN: Duration = Duration::from_secs(5);
 pub struct Node {
     /// All state but the connections.
     pub shard: Shard,
-    limits: NetLimits,
-    connections: DetMap<ConnectionId, Connection>,
-    per_ip: DetMap<IpAddr, usize>,
+    pub(super) limits: NetLimits,
+    pub(super) connections: DetMap<ConnectionId, Connection>,
+    pub(super) admission: Admission,
+    pub(super) budget: Budget,
+    /// Connections that may not read until memory is given back.
+    pub(super) paused: Vec<ConnectionId>,
+    /// When those that hold much memory are looked at.
+    pub(super) relief_at: Moment,
+    /// Memory of the fetch sessions, and when it is worked out again.
+    pub(super) session_bytes: (usize, Moment),
     /// No connection is idle for too long before this.
-    idle_look_at: Moment,
+    pub(super) idle_look_at: Moment,
     /// Connections with bytes to send.
     dirty: Vec<ConnectionId>,
     /// Connections whose next request may be served now.
-    ready: Vec<ConnectionId>,
+    pub(super) ready: Vec<ConnectionId>,
     /// Connections whose produce request waits for room in the journal.
     stalled: Vec<ConnectionId>,
     events: Vec<NetEvent>,
@@ -93,7 +107,7 @@ pub struct Node {
     /// A log that is read back goes on in the next turn.
     loads: bool,
     accepting: bool,
-    stopping_until: Option<Moment>,
+    pub(super) stopping_until: Option<Moment>,
 }
 
 impl Node {
@@ -103,7 +117,11 @@ impl Node {
             shard,
             limits,
             connections: DetMap::default(),
-            per_ip: DetMap::default(),
+            admission: Admission::default(),
+            budget: Budget::new(limits.memory_bytes, limits.queued_bytes_max),
+            paused: Vec::new(),
+            relief_at: Moment::NEVER,
+            session_bytes: (0, Moment(0)),
             idle_look_at: Moment::NEVER,
             dirty: Vec::new(),
             ready: Vec::new(),
@@ -142,7 +160,9 @@ impl Node {
             self.accepting = true;
             outside.start_accepting();
         }
+        self.admit_waiting(outside);
         self.close_idle(outside);
+        self.mind_memory(outside);
         self.serve_all(outside);
         if let Some(commit) = self.shard.store.commit(self.shard.now) {
             outside.start_commit(commit);
@@ -180,7 +200,9 @@ impl Node {
             return Some(Duration::ZERO);
         }
         let stop = self.stopping_until.unwrap_or(Moment::NEVER);
-        let next = self.shard.next_deadline().min(self.idle_look_at).min(stop);
+        let waiting = self.admission.next_deadline(&self.shard.limits, now);
+        let own = self.idle_look_at.min(self.relief_at).min(waiting).min(stop);
+        let next = self.shard.next_deadline().min(own);
         (next != Moment::NEVER).then(|| next.since(now))
     }
 
@@ -234,7 +256,7 @@ impl Node {
                     let mut observed = self.shard.observe(cpu::thread_id(), whole);
                     observed.ready &= self.stopping_until.is_none();
                     if let Some(counts) = &mut observed.counts {
-                        counts.connections = self.connections.len();
+                        self.add_counts(counts);
                     }
                     // Whoever asked has given up waiting, or there is room for the one answer.
                     let _ = to.try_send(observed);
@@ -253,36 +275,6 @@ impl Node {
                 self.ready.push(id);
             }
             NetEvent::Closed(id) => self.forget(id),
-        }
-    }
-
-    fn accept(&mut self, id: ConnectionId, peer: SocketAddr, outside: &mut impl Outside) {
-        self.shard.metrics.accepted += 1;
-        if let Some(refusal) = self.refuses(peer.ip()) {
-            tracing::debug!(%peer, reason = refusal.name(), "connection refused");
-            self.shard.metrics.refuse(refusal);
-            outside.net().close(id);
-            return;
-        }
-        *self.per_ip.entry(peer.ip()).or_default() += 1;
-        let now = self.shard.now;
-        self.idle_look_at = self.idle_look_at.min(now + self.limits.idle_max);
-        self.connections.insert(id, Connection::new(peer.ip(), now));
-        outside.net().receive(id, 0);
-    }
-
-    /// Why no connection of this address is taken now.
-    fn refuses(&self, peer: IpAddr) -> Option<Refusal> {
-        let limits = &self.shard.limits;
-        let from_there = self.per_ip.get(&peer).copied().unwrap_or(0);
-        if self.stopping_until.is_some() {
-            Some(Refusal::Stopping)
-        } else if self.connections.len() >= limits.connections_max as usize {
-            Some(Refusal::Connections)
-        } else if from_there >= limits.connections_from(&peer.to_string()) as usize {
-            Some(Refusal::ConnectionsPerIp)
-        } else {
-            None
         }
     }
 
@@ -360,7 +352,7 @@ impl Node {
         }
         net.consume(id, used);
         if let Some(frame_bytes) = wanted {
-            net.receive(id, frame_bytes);
+            self.read_on(id, frame_bytes, outside);
         }
         Ok(())
     }
@@ -376,45 +368,21 @@ impl Node {
             let sent = outside.net().send(id, &mut connection.out);
             self.shard.metrics.sent_bytes += (before - connection.out.len()) as u64;
             match sent {
-                Sent::All => self.ready.extend(connection.is_throttled().then_some(id)),
-                Sent::Blocked => {}
-                Sent::Gone => self.close(id, outside),
+                Sent::All => {
+                    connection.unsent_since = None;
+                    self.ready.extend(connection.is_throttled().then_some(id));
+                }
+                Sent::Blocked => {
+                    connection.unsent_since.get_or_insert(self.shard.now);
+                }
+                Sent::Gone => {
+                    self.close(id, outside);
+                    continue;
+                }
             }
+            self.hold(id, outside);
         }
         self.dirty = dirty;
-    }
-
-    fn close(&mut self, id: ConnectionId, outside: &mut impl Outside) {
-        outside.net().close(id);
-        self.forget(id);
-    }
-
-    fn forget(&mut self, id: ConnectionId) {
-        let Some(connection) = self.connections.remove(&id) else { return };
-        if let Some(count) = self.per_ip.get_mut(&connection.peer) {
-            *count -= 1;
-            if *count == 0 {
-                self.per_ip.remove(&connection.peer);
-            }
-        }
-        self.shard.on_closed(id);
-    }
-
-    fn close_idle(&mut self, outside: &mut impl Outside) {
-        let (now, idle_max) = (self.shard.now, self.limits.idle_max);
-        if now < self.idle_look_at {
-            return;
-        }
-        let is_idle = |c: &Connection| c.is_quiet() && now.since(c.active_at) >= idle_max;
-        let idle: Vec<_> =
-            self.connections.iter().filter(|(_, c)| is_idle(c)).map(|(id, _)| *id).collect();
-        for id in idle {
-            self.shard.metrics.refuse(Refusal::Idle);
-            self.close(id, outside);
-        }
-        // A parked request keeps its connection; it is looked at again a whole period later.
-        let next = self.connections.values().map(|c| c.active_at + idle_max).min();
-        self.idle_look_at = next.map_or(Moment::NEVER, |at| at.max(now + idle_max / 2));
     }
 
     fn deliver(&mut self, outside: &mut impl Outside) {
@@ -428,6 +396,10 @@ impl Node {
 
     fn stop(&mut self, outside: &mut impl Outside) {
         outside.stop_accepting();
+        for id in self.admission.drain() {
+            self.shard.metrics.refuse(Refusal::Stopping);
+            outside.net().close(id);
+        }
         self.stopping_until = Some(self.shard.now + STOP_WITHIN);
     }
 

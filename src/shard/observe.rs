@@ -87,11 +87,11 @@ pub struct Memory {
     pub requests: usize,
     /// Answers on their way out.
     pub answers: usize,
-    /// Tails of the logs and what was read of them.
+    /// Tails of the logs, what was read of them, and fetches that wait.
     pub cache: usize,
     /// Fetch sessions, by estimate.
     pub sessions: usize,
-    /// `shard.memory.bytes`.
+    /// `node.memory.bytes`.
     pub limit: usize,
 }
 
@@ -165,7 +165,11 @@ impl Shard {
             store,
             commit_age_s,
             dirty_bytes: self.store.dirty_bytes(),
-            memory: Memory { cache: self.store.cache_bytes(), ..Memory::default() },
+            memory: Memory {
+                cache: self.memory_bytes(),
+                sessions: self.session_bytes(),
+                ..Memory::default()
+            },
             connections: 0,
             parked_acks: self.acks.len(),
             parked_fetches: self.fetches.len(),

@@ -34,6 +34,8 @@ mod commits;
 pub mod config;
 pub mod error;
 mod files;
+#[cfg(test)]
+mod fuzz;
 mod index;
 mod jobs;
 mod journal;

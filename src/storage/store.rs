@@ -333,6 +333,11 @@ impl Store {
         self.memory.used_bytes()
     }
 
+    /// Bytes of old records that were read and are kept for readers.
+    pub fn window_bytes(&self) -> usize {
+        self.windows.used_bytes()
+    }
+
     /// The next time at which [`Store::on_time`] or [`Store::commit`] has something to do.
     pub fn next_deadline(&self) -> Moment {
         if self.failed {
