@@ -1,4 +1,4 @@
-.PHONY: help run test lint clients bench
+.PHONY: help run test lint clients bench fuzz
 help:    ## this list
 	@sed -nE 's/^([a-z]+): *(.*)## (.*)/make \1\t\3/p' $(MAKEFILE_LIST) | expand -t 16
 run:     ## build for use, and run a broker without configuration: 127.0.0.1:9092 and up, data in ./klamm-data
@@ -13,3 +13,5 @@ clients: ## install the clients that the tests use: kcat, Java and Maven (apt-ge
 	tests/compat/install.sh $(or $(CARGO_TARGET_DIR),target)/clients
 bench:   ## criterion: make bench, or make bench B=batch
 	cargo bench $(if $(B),--bench $(B))
+fuzz:    ## damaged input for every decoder, handler and file reader, without end
+	while FUZZ_CASES=100000 cargo test --lib fuzz; do :; done

@@ -82,6 +82,9 @@ impl Node {
         }
         let (size, growth) = net.buffer(id, frame_bytes);
         if self.budget.may_read(size, growth) {
+            if growth > 0 {
+                connection.unfinished_since = Some(now);
+            }
             net.receive(id, frame_bytes);
         } else {
             if self.paused.is_empty() {

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::base::{Moment, NodeId, WallMs};
-use crate::config::{Layers, NodeLimits, ServerConfig};
+use crate::config::{Layers, NodeLimits, ServerConfig, TopicConfig};
 use crate::coordinator::Groups;
 use crate::image::{Image, Node};
 use crate::metrics::NodeMetrics;
@@ -65,6 +65,8 @@ pub struct Shard {
     pub publisher: Option<Publisher>,
     /// What the metadata begins with, until it has begun.
     start: Start,
+    /// The settings of a topic that has none of its own.
+    plain_settings: Option<TopicConfig>,
     loading: Vec<Loading>,
     /// An image is applied: clients may come.
     pub ready: bool,
@@ -126,6 +128,7 @@ impl Shard {
             dir: Arc::default(),
             publisher: None,
             start: Start::default(),
+            plain_settings: None,
             loading: Vec::new(),
             ready: false,
             now: Moment(0),
