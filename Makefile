@@ -1,4 +1,4 @@
-.PHONY: help run test lint clients bench fuzz
+.PHONY: help run test lint clients bench faults fuzz
 help:    ## this list
 	@sed -nE 's/^([a-z]+): *(.*)## (.*)/make \1\t\3/p' $(MAKEFILE_LIST) | expand -t 16
 run:     ## build for use, and run a broker without configuration: 127.0.0.1:9092 and up, data in ./klamm-data
@@ -11,6 +11,9 @@ lint:    ## formatting, clippy and documentation without a warning
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
 clients: ## install the clients that the tests use: kcat, Java and Maven (apt-get), kafka-python, kafka-clients
 	tests/compat/install.sh $(or $(CARGO_TARGET_DIR),target)/clients
+faults:  ## the long form of the faults: 200 kills, 50 power cuts, 10 GiB to start with (needs root, mkfs.xfs)
+	ROUNDS=200 cargo test --test faults -- --nocapture
+	cargo test --release --test faults -- --ignored --nocapture
 bench:   ## criterion: make bench, or make bench B=batch
 	cargo bench $(if $(B),--bench $(B))
 fuzz:    ## damaged input for every decoder, handler and file reader, without end

@@ -51,6 +51,20 @@ pub(crate) fn exception_of(error: &ClientError) -> String {
     }
 }
 
+/// An error as Java prints one that came out of a future.
+pub(crate) fn execution_exception(error: &ClientError) -> String {
+    match error {
+        ClientError::Refused { code, message: Some(words), .. } => format!(
+            "java.util.concurrent.ExecutionException: org.apache.kafka.common.errors.{}: {words}",
+            class(*code)
+        ),
+        ClientError::Refused { .. } => {
+            format!("java.util.concurrent.ExecutionException: {}", exception_of(error))
+        }
+        other => other.to_string(),
+    }
+}
+
 /// Kafka's exception class of a code: mostly its name in camel case.
 fn class(code: ErrorCode) -> String {
     match code {

@@ -435,7 +435,7 @@ impl Fetch {
             return PartitionData::failed(ErrorCode::NOT_LEADER_OR_FOLLOWER);
         };
         let (log_start, log_end) = (state.log_start(), state.log_end());
-        if state.is_failed() {
+        if state.is_failed() && wanted.offset >= state.readable_end() {
             return PartitionData::failed(ErrorCode::KAFKA_STORAGE_ERROR);
         }
         if wanted.offset < log_start || wanted.offset > log_end {

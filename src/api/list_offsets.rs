@@ -122,7 +122,8 @@ impl Parked {
         let leader = &partition.leader;
         leader.check_epoch(LeaderEpoch(asked.current_leader_epoch))?;
         let state = shard.store.log(log).ok_or(ErrorCode::NOT_LEADER_OR_FOLLOWER)?;
-        if state.is_failed() {
+        let is_readable = asked.timestamp == EARLIEST && state.readable_end() > state.log_start();
+        if state.is_failed() && !is_readable {
             return Err(ErrorCode::KAFKA_STORAGE_ERROR);
         }
         let committed = self.request.isolation_level == READ_COMMITTED;

@@ -24,6 +24,7 @@ use crate::runtime::committer::Committer;
 use crate::runtime::files::Files;
 use crate::runtime::front::{self, Front};
 use crate::runtime::mailbox::{Receiver, Sender, mailbox};
+use crate::runtime::space::Probe;
 use crate::runtime::waker::Waker;
 use crate::runtime::{clock, cpu, random};
 use crate::server::data_dir::{DataDirError, DataDirs};
@@ -69,7 +70,7 @@ pub enum ServerError {
         source: io::Error,
     },
     /// A node's log directory.
-    #[error("node {node}: {source}")]
+    #[error("node {node}: {source}; {}", .source.remedy())]
     Storage {
         /// The node.
         node: NodeId,
@@ -331,6 +332,7 @@ fn run_node(seed: Seed, tell: &mpsc::Sender<Told>) -> Result<(), ServerError> {
     let mut shard = Shard::new(seed.index, seed.config, store, random);
     let shown = std::path::absolute(&dir).unwrap_or(dir);
     shard.dir = shown.to_string_lossy().into();
+    shard.space = Some(Probe::new(shown));
     shard.begin_turn(now, wall);
     if let Some(start) = seed.start.filter(|_| seed.index == CONTROLLER) {
         shard.start_controller(start);

@@ -16,11 +16,9 @@ const EVENTS: &[Event] = &[
     Event {
         level: "error",
         message: "storage failed",
-        remedy: "With the name of a partition's directory: that partition is not served any more, all \
-                 others are. Look at the disk (`cause` is what the system said: ENOSPC is a full one, \
-                 EIO a broken one), then restore the directory from a backup and remove the file \
-                 `fenced` in it. With the journal: the server stops. Free or replace the disk and \
-                 start it again; everything acknowledged is still there.",
+        remedy: "The line itself says in `remedy` what to do. With the name of a partition's \
+                 directory: that partition takes no more records, all others go on. With the journal: \
+                 the server stops; free or replace the disk and start it again.",
     },
     Event {
         level: "error",
@@ -71,6 +69,18 @@ const EVENTS: &[Event] = &[
         remedy: "A directory in log.dirs looks like a partition but does not say which topic it is of, \
                  so it is neither served nor removed. Move it away, or copy partition.metadata from \
                  where the directory came from.",
+    },
+    Event {
+        level: "warn",
+        message: "damage could not be noted",
+        remedy: "The file `fenced` could not be written beside a damaged partition, as on a full disk. \
+                 The partition is kept from use until the next start, which looks at it again.",
+    },
+    Event {
+        level: "warn",
+        message: "a log could not be written; the next start recovers it",
+        remedy: "A clean stop could not write all of a partition's file; the journal still has it. \
+                 Free space in log.dirs before the next start.",
     },
     Event {
         level: "warn",

@@ -175,7 +175,8 @@ impl Node {
         self.deliver(outside);
         self.count(outside.now().0);
         if self.shard.failed {
-            return Err(io::Error::other("the journal failed; see the log for the disk's error"));
+            let what = "the journal or the metadata log failed; see the log for the disk's error";
+            return Err(io::Error::other(what));
         }
         Ok(!self.has_stopped())
     }
@@ -219,6 +220,7 @@ impl Node {
             self.shard.store.on_job(done, now, &mut events);
             self.ready.append(&mut self.stalled);
         }
+        self.shard.store.take_events(&mut events);
         for event in &events {
             self.shard.on_store_event(event);
         }

@@ -3,8 +3,6 @@
 //! Flow: `api::produce` -> [`Shard::append_produced`] -> store; later a commit ends ->
 //! [`Shard::on_store_event`] -> leader -> acks end, parked fetches are woken.
 
-use std::error::Error as _;
-
 use crate::base::{LeaderEpoch, Moment, Offset};
 use crate::coordinator::AppendFailure;
 use crate::metrics::Traffic;
@@ -223,9 +221,12 @@ impl Shard {
             StoreEvent::Readable { log } => self.wake_readers(*log),
             StoreEvent::LogStartMoved { log, start } => self.on_safe_start(*log, *start),
             StoreEvent::Failed { log, error } => {
-                let cause = error.source().map(tracing::field::display);
-                tracing::error!(%error, cause, "storage failed");
+                tracing::error!(%error, remedy = error.remedy(), "storage failed");
                 match log {
+                    // Nothing can be decided any more; a restart reads it back.
+                    Some(log) if self.publisher.as_ref().is_some_and(|p| p.log() == *log) => {
+                        self.failed = true;
+                    }
                     Some(log) => self.fail_waits(*log),
                     None => self.failed = true,
                 }

@@ -28,6 +28,7 @@ use crate::metrics::NodeMetrics;
 use crate::partition::leader::Effect;
 use crate::purgatory::acks::Acks;
 use crate::runtime::network::ConnectionId;
+use crate::runtime::space::Probe;
 use crate::storage::{LogConfig, Store};
 use crate::wire::frame::Answer;
 
@@ -74,6 +75,8 @@ pub struct Shard {
     pub limits: NodeLimits,
     /// Directory of the logs, for whoever asks.
     pub dir: Arc<str>,
+    /// How much room the directory's file system has; a simulated one does not say.
+    pub space: Option<Probe>,
     /// The logs.
     pub store: Store,
     /// The partitions that this node leads, and the way to them.
@@ -126,6 +129,7 @@ impl Shard {
             image: Arc::default(),
             limits,
             dir: Arc::default(),
+            space: None,
             publisher: None,
             start: Start::default(),
             plain_settings: None,

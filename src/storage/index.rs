@@ -84,9 +84,15 @@ impl Index {
 
     /// Byte from which a search for `offset` begins: of a batch at or before the one that holds it.
     pub(super) fn floor(&self, offset: Offset) -> u64 {
+        self.floor_entry(offset).map_or(0, |(at, _)| at)
+    }
+
+    /// The same, when an entry says so, with the last offset of that batch.
+    pub(super) fn floor_entry(&self, offset: Offset) -> Option<(u64, Offset)> {
         let relative = self.relative(offset);
         let after = self.offsets.partition_point(|e| e.relative <= relative);
-        after.checked_sub(1).map_or(0, |i| u64::from(self.offsets[i].at))
+        let entry = self.offsets[after.checked_sub(1)?];
+        Some((u64::from(entry.at), Offset(self.base.0 + i64::from(entry.relative))))
     }
 
     /// First byte of the last indexed batch that begins at or before byte `at`.
@@ -106,6 +112,20 @@ impl Index {
     pub(super) fn max_timestamp(&self) -> Option<(i64, Offset)> {
         (self.max.timestamp > NO_TIMESTAMP)
             .then(|| (self.max.timestamp, Offset(self.base.0 + i64::from(self.max.relative))))
+    }
+
+    /// Takes the entries of `fresh`, which covers the first `upto` bytes, for its own there.
+    pub(super) fn replace_upto(&mut self, mut fresh: Self, upto: u64) {
+        let covered = fresh.offsets.last().map_or(0, |e| e.relative).max(fresh.max.relative);
+        fresh.offsets.extend(self.offsets.iter().filter(|e| u64::from(e.at) >= upto));
+        let last = fresh.times.last().map_or(NO_TIMESTAMP, |t| t.timestamp);
+        let later = |t: &&TimeEntry| t.relative > covered && t.timestamp > last;
+        fresh.times.extend(self.times.iter().filter(later));
+        if self.max.timestamp > fresh.max.timestamp {
+            fresh.max = self.max;
+        }
+        fresh.since_entry_bytes = self.since_entry_bytes;
+        *self = fresh;
     }
 
     /// Number of offset entries.

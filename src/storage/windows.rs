@@ -65,10 +65,16 @@ impl Windows {
         self.kept.iter().rev().find(|w| w.log == log && w.first <= offset && offset < w.next)
     }
 
-    /// Byte of the segment after the last batch that is known to lie before `offset`.
-    pub(super) fn end_before(&self, log: LogId, segment: Offset, offset: Offset) -> Option<u64> {
+    /// Byte of the segment after the last batch that is known to lie before `offset`, and the
+    /// offset there.
+    pub(super) fn end_before(
+        &self,
+        log: LogId,
+        segment: Offset,
+        offset: Offset,
+    ) -> Option<(u64, Offset)> {
         let before = |w: &&Window| w.log == log && w.segment == segment && w.next <= offset;
-        self.kept.iter().filter(before).map(Window::end).max()
+        self.kept.iter().filter(before).map(|w| (w.end(), w.next)).max()
     }
 
     /// Forgets the windows of a log.
