@@ -77,7 +77,9 @@ fn a_budget_held_by_unfinished_frames_is_given_to_others_in_the_end() {
     request[..8].copy_from_slice(&[0x7f, 0xff, 0, 0, 0, 0, 0, 1]);
     let mut bytes = (request.len() as u32).to_be_bytes().to_vec();
     bytes.append(&mut request);
-    wire.socket.write_all(&bytes).unwrap();
+    let sent = wire.socket.write_all(&bytes);
+    let (unsupported, memory) = (refused(&server, "unsupported"), refused(&server, "memory"));
+    assert!(sent.is_ok(), "{sent:?}: {unsupported} unsupported, {memory} for want of memory");
     assert!(wire.is_closed(), "it names an API that is not there");
     until(Duration::from_mins(1), "the count of it", || {
         (refused(&server, "unsupported") > 0.0).then_some(())
