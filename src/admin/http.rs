@@ -1,7 +1,7 @@
 //! The HTTP port: hyper on a thread of its own, never on a shard.
 //!
-//! Each request is answered whole and small; a client has [`CLIENT_WITHIN`] for all it does on a
-//! connection, and there are [`CLIENTS_MAX`] of them at most.
+//! Each request is answered whole and small; a client has 30 s for all it does on a
+//! connection, and there are 64 of them at most.
 
 use std::convert::Infallible;
 use std::io;

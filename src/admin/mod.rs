@@ -1,8 +1,8 @@
 //! Seen from outside: `/metrics`, `/healthz` and `/readyz` on one HTTP port of the server.
 //!
 //! Flow: a request arrives on the endpoint's own thread ([`http`]) -> mail to every node -> each
-//! answers from its next turn (`shard::observe`) -> the page ([`kafka`], [`own`]). A node that does
-//! not answer within [`ANSWER_WITHIN`] is reported as such, and the page tells of the others.
+//! answers from its next turn (`shard::observe`) -> the page (`kafka`, `own`). A node that does
+//! not answer within 2 s is reported as such, and the page tells of the others.
 //!
 //! Deliberately absent: anything that changes state, authentication, TLS.
 
