@@ -217,7 +217,7 @@ impl ServerConfig {
         self.log_retention_check_interval_ms = layers.int("log.retention.check.interval.ms");
         self.group = GroupLimits::of(&layers);
         let memory = layers.text("node.memory.bytes").and_then(|v| v.parse().ok());
-        let largest_requests = 2 * self.request_bytes_max as u64;
+        let largest_requests = (2 * self.request_bytes_max as u64).max(MEMORY_BESIDE_CACHE);
         self.memory_bytes = memory.unwrap_or(self.cache_bytes + largest_requests);
         self.check_relations()?;
         Ok(self)
@@ -378,6 +378,16 @@ mod tests {
     #[track_caller]
     fn refused(file: &str, expect: &str) {
         assert_eq!(load(file).unwrap_err().to_string(), expect);
+    }
+
+    #[test]
+    fn memory_follows_the_cache_and_the_largest_request_and_must_hold_them() {
+        let load = |text: &str| ServerConfig::load(text, &[]).map(|c| c.memory_bytes >> 20);
+        assert_eq!(load(""), Ok(64 + 200));
+        assert_eq!(load("cache.bytes=1048576\nsocket.request.max.bytes=1000"), Ok(1 + 48));
+        assert_eq!(load("node.memory.bytes=134217728"), Ok(128));
+        assert!(load("node.memory.bytes=67108864").is_err());
+        assert!(load("queued.max.request.bytes=1000").is_err());
     }
 
     #[test]
