@@ -1,4 +1,4 @@
-.PHONY: help run test lint clients bench bench-check bench-baseline faults golden
+.PHONY: help run test lint clients bench bench-check bench-baseline faults golden fuzz
 help:    ## this list
 	@sed -nE 's/^([a-z-]+): *(.*)## (.*)/make \1\t\3/p' $(MAKEFILE_LIST) | expand -t 16
 run:     ## build for use, and run a broker without configuration: 127.0.0.1:9092 and up, data in ./klamm-data
@@ -22,3 +22,5 @@ bench-baseline: clients ## writes these counts anew, when more is meant or the c
 	cargo bench --bench instructions -- --save
 golden:  ## ask a real Apache Kafka (../shared/oracle) again, and write its answers into tests/golden
 	cargo test --test golden -- --ignored --nocapture record
+fuzz:    ## damaged input for every decoder, handler and file reader, without end
+	while FUZZ_CASES=100000 cargo test --lib fuzz; do :; done

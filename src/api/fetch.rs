@@ -199,7 +199,11 @@ fn begin(shard: &mut Shard, call: &Call, request: Request) -> Result<Fetch, Erro
         }
     };
     let empty = matches!(&source, Source::Request(wanted) if wanted.is_empty());
-    let wait = if empty || request.min_bytes <= 0 { Duration::ZERO } else { request.max_wait };
+    // A request that is too large to be kept is answered with what there is.
+    let too_large = matches!(&source, Source::Request(wanted)
+        if wanted.len() * size_of::<Wanted>() > shard.answer_room);
+    let at_once = empty || too_large || request.min_bytes <= 0;
+    let wait = if at_once { Duration::ZERO } else { request.max_wait };
     Ok(Fetch {
         call: call.clone(),
         deadline: now + wait,
@@ -218,6 +222,13 @@ impl ParkedFetch for Fetch {
 
     fn deadline(&self) -> Moment {
         self.deadline
+    }
+
+    fn size_bytes(&self) -> usize {
+        match &self.source {
+            Source::Request(wanted) => wanted.len() * size_of::<Wanted>(),
+            Source::Session { .. } => 0,
+        }
     }
 
     fn look(&mut self, shard: &mut Shard, expired: bool) -> Option<Answer> {
@@ -271,7 +282,7 @@ impl Fetch {
         if expired || self.awaits_disk || self.is_ready(wanted.iter().map(|w| self.state(shard, w)))
         {
             let mut encoder = Encoder::new(&self.call, ErrorCode::NONE, 0);
-            let mut budget = Budget::new(self.max_bytes);
+            let mut budget = Budget::new(shard.bound_answer(self.max_bytes));
             for wanted in wanted {
                 let data = self.read(shard, wanted, &mut budget);
                 encoder.push(&shard.image, wanted, data);
@@ -316,7 +327,7 @@ impl Fetch {
             session.look_at_all();
         }
         let mut encoder = Encoder::new(&self.call, ErrorCode::NONE, id);
-        let mut budget = Budget::new(self.max_bytes);
+        let mut budget = Budget::new(shard.bound_answer(self.max_bytes));
         let (mut told, mut at_order) = (Vec::new(), 0);
         while let Some((order, at)) = session.next_fresh(at_order) {
             at_order = order + 1;
@@ -397,7 +408,20 @@ impl Fetch {
     }
 
     fn read(&self, shard: &mut Shard, wanted: &Wanted, budget: &mut Budget) -> PartitionData {
-        let log = match locate(shard, wanted) {
+        let log = locate(shard, wanted);
+        let data = self.read_at(shard, log, wanted, budget);
+        shard.count_fetch(log.ok(), records_len(&data.records), data.code != ErrorCode::NONE);
+        data
+    }
+
+    fn read_at(
+        &self,
+        shard: &mut Shard,
+        log: Result<LogId, Missing>,
+        wanted: &Wanted,
+        budget: &mut Budget,
+    ) -> PartitionData {
+        let log = match log {
             Ok(log) => log,
             Err(Missing::NotLeader) => {
                 return PartitionData::failed(ErrorCode::NOT_LEADER_OR_FOLLOWER);

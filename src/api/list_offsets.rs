@@ -67,6 +67,11 @@ impl ParkedFetch for Parked {
         self.deadline
     }
 
+    fn size_bytes(&self) -> usize {
+        let asked: usize = self.request.topics.iter().map(|t| t.partitions.len()).sum();
+        asked * size_of::<Asked>()
+    }
+
     fn look(&mut self, shard: &mut Shard, expired: bool) -> Option<Answer> {
         let mut topics = Vec::new();
         let mut waits = false;

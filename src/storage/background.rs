@@ -17,7 +17,7 @@ use super::files::Make;
 use super::jobs::{Done, Job, JobDone, Seal, Work, WriteWork};
 use super::log::Log;
 use super::ring::chunk_path;
-use super::store::Store;
+use super::store::{Removal, Store};
 use super::tail::block_floor;
 use super::{LogId, StorageError, StoreEvent, files};
 use crate::base::{Moment, Offset};
@@ -177,7 +177,9 @@ impl Store {
         if let Err(error) = result {
             return self.fail_all(error, out);
         }
-        for removal in self.removals.iter_mut().filter(|r| r.started && r.dir == dir) {
+        // Byte by byte: there may be thousands, and paths compare slowly.
+        let is_of = |r: &&mut Removal| r.started && !r.done && r.dir.as_os_str() == dir.as_os_str();
+        for removal in self.removals.iter_mut().filter(is_of) {
             removal.done = true;
         }
         if let Some(&id) = self.by_dir.get(dir) {

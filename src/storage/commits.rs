@@ -77,6 +77,7 @@ impl Store {
             return None;
         };
         self.note_chunk(place.chunk, &logs, &metas);
+        self.metrics.commit_began = Some(now);
         Some(Commit {
             writer,
             file: place.file,
@@ -201,7 +202,8 @@ impl Store {
         self.metrics.commits += 1;
         self.metrics.commit_bytes += bytes as u64;
         self.metrics.journal_bytes += commit.writer.padded_len() as u64;
-        self.metrics.commit_ns += now.since(commit.started).as_nanos() as u64;
+        self.metrics.commit_time.record(now.since(commit.started));
+        self.metrics.commit_began = None;
         self.writer = Some(commit.writer);
         out.append(&mut self.events);
         if let Err(error) = result {
@@ -218,8 +220,13 @@ impl Store {
                 self.checkpoint_at = now;
             }
         }
+        let deletes = commit.metas.iter().any(|meta| matches!(meta, Meta::Delete(_)));
         for meta in commit.metas {
             self.on_meta(meta, (commit.chunk, commit.sequence), out);
+        }
+        if deletes {
+            self.start_removals();
+            self.finish_checkpoint();
         }
         for log in commit.logs {
             self.on_log_commit(log, commit.chunk, out);
@@ -272,11 +279,9 @@ impl Store {
                 out.push(StoreEvent::LogStartMoved { log, start });
             }
             Meta::Delete(id) => {
-                if let Some(removal) = self.removals.iter_mut().find(|r| r.log == id) {
+                if let Some(removal) = self.removals.iter_mut().rev().find(|r| r.log == id) {
                     (removal.chunk, removal.sequence) = (Some(chunk), sequence);
                 }
-                self.start_removals();
-                self.finish_checkpoint();
             }
         }
     }

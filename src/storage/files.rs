@@ -167,7 +167,7 @@ pub(super) fn read_offsets(
     parse_offsets(&text).map_err(|what| StorageError::BadFile { file: path.to_owned(), what })
 }
 
-fn parse_offsets(text: &str) -> Result<Vec<OffsetLine<String>>, String> {
+pub(super) fn parse_offsets(text: &str) -> Result<Vec<OffsetLine<String>>, String> {
     let mut lines = text.lines();
     if lines.next() != Some("0") {
         return Err("line 1 is not version 0".to_owned());

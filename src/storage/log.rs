@@ -185,6 +185,11 @@ impl Log {
         self.segments.iter().map(|s| s.size).sum()
     }
 
+    /// Number of segments, the one that takes appends included.
+    pub fn segment_count(&self) -> usize {
+        self.segments.len()
+    }
+
     /// What is known of producers, up to the log end.
     pub fn producers(&self) -> &Producers {
         &self.producers

@@ -38,6 +38,8 @@ pub mod config;
 pub mod error;
 mod fence;
 mod files;
+#[cfg(test)]
+mod fuzz;
 mod index;
 mod jobs;
 mod journal;

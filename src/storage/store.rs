@@ -20,6 +20,7 @@ use super::tail::block_floor;
 use super::windows::Windows;
 use super::{LogId, StoreEvent};
 use crate::base::{BLOCK_BYTES, DetMap, Moment, Offset, TopicPartition, WallMs};
+use crate::metrics::Histogram;
 use crate::runtime::disk::Disk;
 use crate::wire::batch::BatchHeader;
 
@@ -27,7 +28,7 @@ use crate::wire::batch::BatchHeader;
 const EVICTIONS_MAX: usize = 8;
 
 /// Counters since the store was opened.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Metrics {
     /// Commits.
     pub commits: u64,
@@ -37,8 +38,10 @@ pub struct Metrics {
     pub journal_bytes: u64,
     /// Appended batches.
     pub commit_batches: u64,
-    /// Nanoseconds from taking a commit to its result, over all commits.
-    pub commit_ns: u64,
+    /// From taking a commit to its result: its writes, its sync and the way there and back.
+    pub commit_time: Histogram,
+    /// When the commit that is out was taken.
+    pub commit_began: Option<Moment>,
     /// Reads served from memory.
     pub cache_hits: u64,
     /// Reads that had to wait for the disk.
@@ -330,6 +333,11 @@ impl Store {
     /// Bytes of memory that tails take.
     pub fn cache_bytes(&self) -> usize {
         self.memory.used_bytes()
+    }
+
+    /// Bytes of old records that were read and are kept for readers.
+    pub fn window_bytes(&self) -> usize {
+        self.windows.used_bytes()
     }
 
     /// The next time at which [`Store::on_time`] or [`Store::commit`] has something to do.

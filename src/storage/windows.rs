@@ -59,6 +59,11 @@ impl Windows {
         }
     }
 
+    /// Memory in use.
+    pub(super) fn used_bytes(&self) -> usize {
+        self.used_bytes
+    }
+
     /// The window with the batch that holds `offset`.
     pub(super) fn find(&self, log: LogId, offset: Offset) -> Option<&Window> {
         self.kept.iter().rev().find(|w| w.log == log && w.first <= offset && offset < w.next)

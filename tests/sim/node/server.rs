@@ -179,7 +179,13 @@ impl World {
                 let (nodes, shards) = (nodes.clone(), self.nodes);
                 shard.start_controller(Start { cluster_id: "sim".into(), nodes, shards });
             }
-            let limits = NetLimits { frame_bytes_max: 1 << 20, idle_max: Duration::from_mins(10) };
+            let limits = NetLimits {
+                frame_bytes_max: 1 << 20,
+                idle_max: Duration::from_mins(10),
+                memory_bytes: 64 << 20,
+                queued_bytes_max: None,
+                waiting_max: 50,
+            };
             let net = SimNet::new([600, 20_000, 1 << 20][self.rng.below(3)]);
             let mut outside = SimOutside::new(net, [1, 64][self.rng.below(2)]);
             outside.clock = (self.now, self.wall());
