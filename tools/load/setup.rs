@@ -46,10 +46,13 @@ pub(crate) fn prepare(
             (0..workload.topics).map(|at| format!("{base}-{run:08x}-{at}")).collect()
         }
     };
-    if named.is_none() {
-        for name in &topics {
-            create(client, workload, name)?;
+    match named {
+        // A topic that nobody makes will not come to be.
+        Some(name) if !exists(client, name)? => {
+            return Err(ToolError::Failed(format!("topic {name} does not exist")));
         }
+        Some(_) => {}
+        None => topics.iter().try_for_each(|name| create(client, workload, name))?,
     }
     let names: Vec<&str> = topics.iter().map(String::as_str).collect();
     let partitions = client.retry(|client| described(client, &names))?;
@@ -58,6 +61,12 @@ pub(crate) fn prepare(
         partitions,
         is_foreign: named.is_some(),
     })
+}
+
+fn exists(client: &mut Client, name: &str) -> Result<bool, ClientError> {
+    let topics = client.refresh(Topics::Named(&[name]))?.topics();
+    let missing = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
+    Ok(topics.get(name).is_some_and(|t| t.error != missing))
 }
 
 /// Partitions of each of the topics, which all have a leader; else an error that may pass.
@@ -72,13 +81,6 @@ fn described(client: &mut Client, names: &[&str]) -> Result<u32, ClientError> {
         };
         let code =
             cluster.topics().get(name).map_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, |t| t.error);
-        // A topic that nobody makes will not come to be.
-        if code == ErrorCode::UNKNOWN_TOPIC_OR_PARTITION && names.len() == 1 {
-            return Err(ClientError::Request {
-                api: "Produce",
-                what: format!("topic {name} does not exist"),
-            });
-        }
         let topic = cluster.topic(name).ok_or_else(|| refused(code))?;
         if topic.partitions.iter().any(|p| p.leader.is_none()) {
             return Err(refused(ErrorCode::LEADER_NOT_AVAILABLE));
