@@ -251,9 +251,10 @@ fn consumer(plan: &Plan, topic: &str, at: u32) -> Result<BaseConsumer, KafkaErro
         .create()?;
     let mut assigned = TopicPartitionList::new();
     for partition in (0..w.partitions).filter(|p| p % w.consumers == at % w.consumers) {
-        let end = match plan.is_foreign {
-            true => consumer.fetch_watermarks(topic, partition as i32, METADATA_TIMEOUT)?.1,
-            false => 0,
+        let end = if plan.is_foreign {
+            consumer.fetch_watermarks(topic, partition as i32, METADATA_TIMEOUT)?.1
+        } else {
+            0
         };
         assigned.add_partition_offset(topic, partition as i32, Offset::Offset(end))?;
     }

@@ -34,6 +34,7 @@ pub(crate) struct Counts {
 
 /// One second of a run; latencies in nanoseconds, those of records that were over in that second.
 #[derive(Debug, Clone, Serialize)]
+#[allow(clippy::struct_field_names, reason = "the name that result.json has")]
 pub(crate) struct Second {
     pub(crate) second: u64,
     pub(crate) sent: u64,

@@ -103,10 +103,8 @@ fn load(options: &Options) -> Outcome<ExitCode> {
         fs::create_dir_all(dir).map_err(|e| named(dir, &e))?;
     }
     let stop = stop_on_signals().map_err(|e| ToolError::Failed(e.to_string()))?;
-    let result = match options.max {
-        true => find_max(options, &bootstrap, workload, &stop)?,
-        false => run_once(options, &bootstrap, workload, &stop)?,
-    };
+    let run = if options.max { find_max } else { run_once };
+    let result = run(options, &bootstrap, workload, &stop)?;
     let json = || serde_json::to_string_pretty(&result).map_err(|e| e.to_string());
     if let Some(dir) = &options.out {
         for (name, text) in [("result.json", json()?), ("picture.svg", picture::svg(&result))] {

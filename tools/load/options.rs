@@ -19,6 +19,7 @@ pub(crate) enum ClientName {
 
 /// The options.
 #[derive(Debug, Parser)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct Options {
     /// REQUIRED: brokers to begin with
     #[arg(long, value_name = "HOST:PORT,...")]

@@ -39,13 +39,9 @@ pub(crate) fn prepare(
     named: Option<&str>,
     run: u32,
 ) -> Outcome<Prepared> {
-    let topics: Vec<String> = match named {
-        Some(name) => vec![name.to_owned()],
-        None => {
-            let base = topic_base(&workload.name);
-            (0..workload.topics).map(|at| format!("{base}-{run:08x}-{at}")).collect()
-        }
-    };
+    let base = topic_base(&workload.name);
+    let own = || (0..workload.topics).map(|at| format!("{base}-{run:08x}-{at}")).collect();
+    let topics: Vec<String> = named.map_or_else(own, |name| vec![name.to_owned()]);
     match named {
         // A topic that nobody makes will not come to be.
         Some(name) if !exists(client, name)? => {
@@ -110,7 +106,7 @@ fn create(client: &mut Client, workload: &Workload, name: &str) -> Outcome<()> {
 
 /// Deletes the topics of a run. Best effort: a broker that is gone has been reported.
 pub(crate) fn clean_up(client: &mut Client, prepared: &Prepared) -> Result<(), ClientError> {
-    let names: Vec<String> = prepared.topics.iter().map(|t| t.to_string()).collect();
+    let names: Vec<String> = prepared.topics.iter().map(ToString::to_string).collect();
     client.ask(To::Any, admin::delete_topics(&names, CHANGE_TIMEOUT_MS)).map(|_| ())
 }
 

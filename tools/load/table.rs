@@ -10,30 +10,7 @@ const MEGA: f64 = 1e6;
 /// The table.
 pub(crate) fn table(r: &RunResult) -> String {
     let w = &r.workload;
-    let mut t = String::new();
-    let mb = r.achieved_rate * w.record_bytes as f64 / MEGA;
-    let _ = writeln!(
-        t,
-        "{}: {} topics x {} partitions, {} producers, {} x {} consumers, {} B, acks={}, linger {} ms, \
-         codec {}, client {}",
-        w.name,
-        w.topics,
-        w.partitions,
-        w.producers * w.topics,
-        w.groups,
-        w.consumers,
-        w.record_bytes,
-        w.acks,
-        w.linger_ms,
-        w.codec,
-        r.about.client
-    );
-    let missed = if r.missed { "   MISSED: not all of the offered rate" } else { "" };
-    let _ = writeln!(
-        t,
-        "rate     offered {:.0}/s   acknowledged {:.0}/s ({mb:.1} MB/s)   read {:.0}/s{missed}",
-        r.offered_rate, r.achieved_rate, r.consumed_rate
-    );
+    let mut t = head(r);
     let counts = &r.counts;
     let _ = write!(
         t,
@@ -81,6 +58,36 @@ pub(crate) fn table(r: &RunResult) -> String {
     if let Some(error) = &r.error {
         let _ = writeln!(t, "\nFAILED: {error}");
     }
+    t
+}
+
+/// What was run, and how fast.
+fn head(r: &RunResult) -> String {
+    let w = &r.workload;
+    let mut t = String::new();
+    let mb = r.achieved_rate * w.record_bytes as f64 / MEGA;
+    let _ = writeln!(
+        t,
+        "{}: {} topics x {} partitions, {} producers, {} x {} consumers, {} B, acks={}, linger {} ms, \
+         codec {}, client {}",
+        w.name,
+        w.topics,
+        w.partitions,
+        w.producers * w.topics,
+        w.groups,
+        w.consumers,
+        w.record_bytes,
+        w.acks,
+        w.linger_ms,
+        w.codec,
+        r.about.client
+    );
+    let missed = if r.missed { "   MISSED: not all of the offered rate" } else { "" };
+    let _ = writeln!(
+        t,
+        "rate     offered {:.0}/s   acknowledged {:.0}/s ({mb:.1} MB/s)   read {:.0}/s{missed}",
+        r.offered_rate, r.achieved_rate, r.consumed_rate
+    );
     t
 }
 

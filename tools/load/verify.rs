@@ -107,9 +107,10 @@ impl Checker {
         let first = || Seen { hash: Some(0), ..Seen::default() };
         let seen = self.seen.entry((group, producer, partition)).or_insert_with(first);
         if sequence < seen.next {
-            match seen.missing.remove(&sequence) {
-                true => self.verdict.reordered += 1,
-                false => self.verdict.duplicated += 1,
+            if seen.missing.remove(&sequence) {
+                self.verdict.reordered += 1;
+            } else {
+                self.verdict.duplicated += 1;
             }
             return;
         }

@@ -1,5 +1,6 @@
 //! `klamm consumer-perf-test` (kafka-consumer-perf-test.sh): how fast records are read.
 
+use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ const COLUMNS: &str = "data.consumed.in.MB, MB.sec, data.consumed.in.nMsg, nMsg.
                        rebalance.time.ms, fetch.time.ms, fetch.MB.sec, fetch.nMsg.sec";
 
 #[derive(Debug, Parser)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 struct Options {
     /// REQUIRED: brokers to begin with
     #[arg(long, value_name = "HOST:PORT,...")]
@@ -270,7 +272,8 @@ fn date(at: WallMs, format: &str) -> String {
                 continue;
             }
         };
-        out += &format!("{value:0width$}");
+        // Writing to a string does not fail.
+        let _ = write!(out, "{value:0width$}");
     }
     out
 }

@@ -83,8 +83,8 @@ mod tests {
         agenda.set_timer(0, Moment(7));
         assert_eq!(agenda.deadline(), Moment(5));
         assert_eq!(agenda.take(Moment(5)), [1, 2]);
-        assert_eq!(agenda.take(Moment(6)), []);
+        assert!(agenda.take(Moment(6)).is_empty());
         agenda.set_timer(0, Moment::NEVER);
-        assert_eq!((agenda.take(Moment(9)), agenda.deadline()), (vec![], Moment::NEVER));
+        assert!(agenda.take(Moment(9)).is_empty() && agenda.deadline() == Moment::NEVER);
     }
 }
