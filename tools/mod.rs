@@ -17,6 +17,7 @@ mod load;
 mod log_dirs;
 mod offsets;
 mod pattern;
+mod perf;
 mod properties;
 mod session;
 mod signals;
@@ -44,6 +45,19 @@ pub(crate) const TOOLS: &[Tool] = &[
     Tool { name: "console-consumer", about: console_consumer::ABOUT, run: console_consumer::run },
     Tool { name: "consumer-groups", about: consumer_groups::ABOUT, run: consumer_groups::run },
     Tool { name: "get-offsets", about: get_offsets::ABOUT, run: get_offsets::run },
+    Tool { name: "producer-perf-test", about: perf::producer::ABOUT, run: perf::producer::run },
+    Tool { name: "consumer-perf-test", about: perf::consumer::ABOUT, run: perf::consumer::run },
+    Tool { name: "e2e-latency", about: perf::e2e::ABOUT, run: perf::e2e::run },
+    Tool {
+        name: "verifiable-producer",
+        about: perf::verifiable_producer::ABOUT,
+        run: perf::verifiable_producer::run,
+    },
+    Tool {
+        name: "verifiable-consumer",
+        about: perf::verifiable_consumer::ABOUT,
+        run: perf::verifiable_consumer::run,
+    },
     Tool { name: "load", about: load::ABOUT, run: load::run },
     Tool { name: "delete-records", about: delete_records::ABOUT, run: delete_records::run },
     Tool { name: "dump-log", about: dump_log::ABOUT, run: dump_log::run },
