@@ -4,9 +4,9 @@
 //! Question: did a change make the path of a produce or a fetch request longer?
 //! Budget: the counts in `bench/instructions-ARCH.tsv`; more than 3 % above one of them fails.
 //!
-//! The node runs as it stands, on the sockets, disk and clock of the simulator, whose own instructions
-//! are part of each count. Valgrind's callgrind counts them; a stage is run twice, for more and for
-//! fewer rounds, and the difference is what a round takes. So the figure depends neither on the speed
+//! The node runs as it stands, on real files and on the sockets and the clock of the simulator, whose own
+//! instructions are part of each count; the kernel's are not. Valgrind's callgrind counts them; a stage is
+//! run twice, for more and for fewer rounds, and the difference is what a round takes. So the figure depends neither on the speed
 //! of the machine nor on what else it does, but on the compiler: a new one needs new counts.
 //!
 //! `make bench-check` compares, `make bench-baseline` writes the counts anew.
@@ -23,8 +23,8 @@ use std::collections::BTreeMap;
 use std::env;
 use std::fmt::Write as _;
 use std::fs;
-use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::path::{Path, PathBuf};
+use std::process::{self, Command, ExitCode};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,10 +34,10 @@ use klamm::base::{Moment, NodeId, WallMs};
 use klamm::config::ServerConfig;
 use klamm::image;
 use klamm::msg;
+use klamm::runtime::files::Files;
 use klamm::runtime::network::ConnectionId;
 use klamm::server::turn::{NetLimits, Node};
 use klamm::shard::{CONTROLLER, Shard, Start};
-use klamm::sim::disk::SimDisk;
 use klamm::sim::net::SimNet;
 use klamm::sim::outside::SimOutside;
 use klamm::storage::{Store, StoreConfig};
@@ -189,7 +189,7 @@ fn run(name: &str, rounds: u64) {
 struct Bed {
     node: Node,
     outside: SimOutside,
-    disk: SimDisk,
+    dir: PathBuf,
     producer: ConnectionId,
     consumer: ConnectionId,
     batch: Bytes,
@@ -197,16 +197,23 @@ struct Bed {
 
 impl Bed {
     fn new(partitions: i32) -> Self {
-        let disk = SimDisk::new(1);
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench-data");
+        let dir = root.join(format!("instructions-{}", process::id()));
         let (now, wall) = (Moment(1), WallMs(1_700_000_000_000));
-        let config = StoreConfig::new(PathBuf::from("/node-0"));
-        let store = Store::open(Arc::new(disk.clone()), config, 1, wall).unwrap();
+        let store = StoreConfig::new(dir.join("node-0"));
+        let store = Store::open(Arc::new(Files), store, 1, wall).unwrap();
         let config = Arc::new(ServerConfig::load("", &[]).unwrap());
         let mut shard = Shard::new(CONTROLLER, config, store, 1);
         shard.begin_turn(now, wall);
         let node = image::Node { id: NodeId(0), host: "127.0.0.1".into(), port: 9092, rack: None };
         shard.start_controller(Start { cluster_id: "c".into(), nodes: vec![node], shards: 1 });
-        let limits = NetLimits { frame_bytes_max: 1 << 20, idle_max: Duration::from_hours(1) };
+        let limits = NetLimits {
+            frame_bytes_max: 1 << 20,
+            idle_max: Duration::from_hours(1),
+            memory_bytes: 256 << 20,
+            queued_bytes_max: None,
+            waiting_max: 50,
+        };
         let mut outside = SimOutside::new(SimNet::new(SOCKET_BYTES), 64);
         outside.clock = (now, wall);
         let mut builder = BatchBuilder::default();
@@ -216,7 +223,7 @@ impl Bed {
         let mut bed = Self {
             node: Node::new(shard, limits),
             outside,
-            disk,
+            dir,
             producer: nobody,
             consumer: nobody,
             batch,
@@ -245,7 +252,7 @@ impl Bed {
             if let Some(done) = self.outside.run_commit() {
                 self.outside.tell_commit(done);
             }
-            while let Some(done) = self.outside.run_job(0, &self.disk) {
+            while let Some(done) = self.outside.run_job(0, &Files) {
                 self.outside.tell_job(done);
             }
             let next = self.node.timeout(self.outside.clock.0);
@@ -334,6 +341,12 @@ impl Bed {
         let topic = msg!(m::metadata_request::MetadataRequestTopic { name: Some(TOPIC.into()) });
         let request = msg!(m::MetadataRequest { topics: Some(vec![topic]) });
         assert!(self.ask(self.consumer, &frame(9, &request)).len() > 16 * 20);
+    }
+}
+
+impl Drop for Bed {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.dir);
     }
 }
 
