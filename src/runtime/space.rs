@@ -1,8 +1,8 @@
 //! How much room the file system of a directory has, without a turn that waits long for it.
 //!
 //! statvfs(2) is quick on a healthy local disk and may hang on a sick or remote one. So it runs on a
-//! thread of its own, one at a time, and [`Probe::look`] waits [`PATIENCE`] for it; then the last
-//! known numbers do, and after them none. Numbers that are younger than [`FRESH_MS`] are not asked for
+//! thread of its own, one at a time, and [`Probe::look`] waits `PATIENCE` for it; then the last
+//! known numbers do, and after them none. Numbers that are younger than `FRESH_MS` are not asked for
 //! again.
 
 use std::ffi::CString;

@@ -8,7 +8,7 @@
 //!
 //! A fetch looks only at places that are *fresh*, so it costs what is new and not what there is:
 //! - E1. Whatever could put a partition into the next answer makes its place fresh: a request that
-//!   names it, and its partition's word ([`Sessions::mark`]) that it has moved.
+//!   names it, and its partition's word (`Sessions::mark`) that it has moved.
 //! - E2. A place stops being fresh only when a look finds nothing to read, no error, and nothing
 //!   that its client was not told.
 
