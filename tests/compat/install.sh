@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the clients that the tests use: install.sh DIRECTORY. What is there is left alone.
-# System packages (kcat, Java, Maven, Python's venv) through apt-get where that can be done; Go and
+# System packages (kcat, Java, Maven, Python's venv, RapidJSON) through apt-get where that can be done; Go and
 # Node come from PyPI with the Python clients, since distributions have older ones than clients need.
 set -euo pipefail
 dir=$1
@@ -14,6 +14,7 @@ type -P kcat >/dev/null || packages+=(kcat)
 type -P javac >/dev/null || packages+=(default-jdk-headless)
 type -P mvn >/dev/null || packages+=(maven)
 python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3 python3-venv)
+[ -e /usr/include/rapidjson/schema.h ] || packages+=(rapidjson-dev)
 if [ ${#packages[@]} -gt 0 ]; then
     [ "$(id -u)" = 0 ] && type -P apt-get >/dev/null ||
         fail "install these packages first (no root or no apt-get here): ${packages[*]}"
@@ -53,3 +54,32 @@ fi
 GOTOOLCHAIN=local GOFLAGS='-buildvcs=false -mod=readonly' timeout 900 \
     "$dir/python/bin/go" build -C "$here/go" -o "$dir/go/" ./franz ./sarama ./kafkago ||
     fail "go could not build $here/go"
+
+# The tests of librdkafka and of the rdkafka crate, from the sources that cargo has.
+cargo metadata --manifest-path "$here/../../Cargo.toml" --format-version 1 --locked >"$dir/metadata.json" ||
+    fail "cargo metadata failed"
+source_of() {
+    python3 -c 'import json, os, sys
+for package in json.load(open(sys.argv[1]))["packages"]:
+    if package["name"] == sys.argv[2]: print(os.path.dirname(package["manifest_path"]))' "$dir/metadata.json" "$1"
+}
+copied() { [ "$(cat "$2/.source" 2>/dev/null)" = "$1" ]; }
+crate=$(source_of rdkafka)
+if ! copied "$crate" "$dir/rdkafka"; then
+    rm -rf "$dir/rdkafka"
+    cp -r "$crate" "$dir/rdkafka"
+    # Else cargo takes it for a member of this project.
+    printf '\n[workspace]\n' >>"$dir/rdkafka/Cargo.toml"
+    echo "$crate" >"$dir/rdkafka/.source"
+fi
+sys=$(source_of rdkafka-sys)/librdkafka
+if ! copied "$sys" "$dir/librdkafka"; then
+    rm -rf "$dir/librdkafka"
+    cp -r "$sys" "$dir/librdkafka"
+    (cd "$dir/librdkafka" && chmod -R u+w . &&
+        ./configure --disable-gssapi --disable-ssl --disable-curl --disable-optimization \
+            --disable-debug-symbols --CXXFLAGS=-DWITH_RAPIDJSON=1 --LDFLAGS="-Wl,-rpath,$PWD/src:$PWD/src-cpp" &&
+        make -j2 libs && make -j2 -C tests build) >"$dir/librdkafka.log" 2>&1 ||
+        { tail -20 "$dir/librdkafka.log" >&2; fail "librdkafka's tests could not be built"; }
+    echo "$sys" >"$dir/librdkafka/.source"
+fi

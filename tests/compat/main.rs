@@ -8,6 +8,7 @@
 mod common;
 mod librdkafka;
 mod matrix;
+mod suites;
 
 use std::process::Command;
 use std::time::Duration;
@@ -30,7 +31,9 @@ fn run(client: &str, mut program: Command) {
 }
 
 fn python(client: &str, program: &str) {
-    run(client, command(installed("python/bin/python"), &["-u", program]));
+    let mut python = command(installed("python/bin/python"), &["-u", program]);
+    python.env("PYTHONDONTWRITEBYTECODE", "1");
+    run(client, python);
 }
 
 fn node(client: &str, program: &str) {
