@@ -1,6 +1,6 @@
-.PHONY: help run test lint clients suites bench
+.PHONY: help run test lint clients suites bench bench-check bench-baseline faults golden fuzz
 help:    ## this list
-	@sed -nE 's/^([a-z]+): *(.*)## (.*)/make \1\t\3/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -nE 's/^([a-z-]+): *(.*)## (.*)/make \1\t\3/p' $(MAKEFILE_LIST) | expand -t 16
 run:     ## build for use, and run a broker without configuration: 127.0.0.1:9092 and up, data in ./klamm-data
 	cargo run --release --bin klamm -- server
 test: lint clients ## everything that must be green: lint, unit tests, simulation, the binary, the clients
@@ -13,5 +13,16 @@ clients: ## install the clients that the tests use, and the suites that come wit
 	tests/compat/install.sh $(or $(CARGO_TARGET_DIR),target)/clients
 suites:  clients ## the test suites of librdkafka and the rdkafka crate, whole
 	cargo test --test compat -- --ignored --test-threads=1 listed
+faults:  ## the long form of the faults: 200 kills, 50 power cuts, 10 GiB to start with (needs root, mkfs.xfs)
+	ROUNDS=200 cargo test --test faults -- --nocapture
+	cargo test --release --test faults -- --ignored --nocapture
 bench:   ## criterion: make bench, or make bench B=batch
 	cargo bench $(if $(B),--bench $(B))
+bench-check: clients ## instructions of the hot path against bench/instructions-*.tsv: 3 % more fails
+	cargo bench --bench instructions
+bench-baseline: clients ## writes these counts anew, when more is meant or the compiler is another
+	cargo bench --bench instructions -- --save
+golden:  ## ask a real Apache Kafka (../shared/oracle) again, and write its answers into tests/golden
+	cargo test --test golden -- --ignored --nocapture record
+fuzz:    ## damaged input for every decoder, handler and file reader, without end
+	while FUZZ_CASES=100000 cargo test --lib fuzz; do :; done

@@ -146,6 +146,11 @@ impl Connection {
         self.outgoing.advance(n);
     }
 
+    /// Takes [`Self::outgoing`] without a copy, for a driver that sends it from where it lies.
+    pub fn take_outgoing(&mut self) -> Bytes {
+        self.outgoing.split().freeze()
+    }
+
     /// Encodes `request` at the highest common version, at most `version_max`. `answered` is false
     /// for the one request that gets no answer, Produce with acks=0.
     ///

@@ -171,6 +171,12 @@ impl Front {
         // SAFETY: the kernel has just given us this descriptor.
         let socket = Socket::from(unsafe { OwnedFd::from_raw_fd(fd) });
         let peer = socket.peer_addr().ok()?.as_socket()?;
+        Some(NetEvent::Accepted(self.adopt(socket)?, peer))
+    }
+
+    /// Takes a socket that is connected, as one that was accepted is taken; `None` (and the socket is
+    /// closed) when there are too many. Nothing is received until [`Network::receive`].
+    pub fn adopt(&mut self, socket: Socket) -> Option<ConnectionId> {
         let _ = socket.set_tcp_nodelay(true);
         self.serial += 1;
         let slot = self.connections.vacant_entry();
@@ -180,7 +186,7 @@ impl Front {
         let id = ConnectionId((self.serial << INDEX_BITS) | slot.key() as u64);
         let inbox = RecvBuf::default();
         slot.insert(Connection { id, socket, inbox, armed: false, polled: false, closed: false });
-        Some(NetEvent::Accepted(id, peer))
+        Some(id)
     }
 
     fn was_received(&mut self, index: usize, result: i32, events: &mut Vec<NetEvent>) {
@@ -273,6 +279,13 @@ impl Network for Front {
         let entry = opcode::Recv::new(fd, room.as_mut_ptr(), room.len() as u32).build();
         let data = (RECEIVE << KIND_SHIFT) | (id.0 & INDEX_MASK);
         self.entries.push_back(entry.user_data(data));
+    }
+
+    fn buffer(&self, id: ConnectionId, frame_bytes: usize) -> (usize, usize) {
+        match self.connections.get((id.0 & INDEX_MASK) as usize) {
+            Some(c) if c.id == id => c.inbox.size_and_growth(frame_bytes),
+            _ => (0, 0),
+        }
     }
 
     fn send(&mut self, id: ConnectionId, out: &mut Outgoing) -> Sent {
@@ -413,6 +426,24 @@ mod tests {
         assert_eq!(bench.next(), NetEvent::Closed(id));
         assert_eq!(bench.front.send(id, &mut out), Sent::Gone);
         assert!(bench.front.connections.is_empty());
+    }
+
+    #[test]
+    fn a_socket_that_we_connected_is_taken_like_one_that_was_accepted() {
+        let mut bench = Bench::new();
+        let peer = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let ours = TcpStream::connect(peer.local_addr().unwrap()).unwrap();
+        let (mut theirs, _) = peer.accept().unwrap();
+        let id = bench.front.adopt(ours.into()).unwrap();
+        let mut out = Outgoing::default();
+        out.push(Bytes::from("ask"));
+        assert_eq!(bench.front.send(id, &mut out), Sent::All);
+        let mut asked = [0; 3];
+        theirs.read_exact(&mut asked).unwrap();
+        bench.front.receive(id, 0);
+        theirs.write_all(&asked).unwrap();
+        assert_eq!(bench.next(), NetEvent::Received(id));
+        assert_eq!(bench.front.received(id), b"ask");
     }
 
     #[test]

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs the clients that the tests use: install.sh DIRECTORY. What is there is left alone.
-# System packages (kcat, Java, Maven, Python's venv, RapidJSON) through apt-get where that can be done; Go and
-# Node come from PyPI with the Python clients, since distributions have older ones than clients need.
+# System packages (kcat, Java, Maven, Python's venv, RapidJSON, and mkfs.xfs and Valgrind for other tests) through
+# apt-get where that can be done; Go and Node come from PyPI with the Python clients, since distributions have
+# older ones than clients need.
 set -euo pipefail
 dir=$1
 here=$(dirname "$0")
@@ -13,6 +14,8 @@ packages=()
 type -P kcat >/dev/null || packages+=(kcat)
 type -P javac >/dev/null || packages+=(default-jdk-headless)
 type -P mvn >/dev/null || packages+=(maven)
+type -P mkfs.xfs >/dev/null || packages+=(xfsprogs)
+type -P valgrind >/dev/null || packages+=(valgrind)
 python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3 python3-venv)
 [ -e /usr/include/rapidjson/schema.h ] || packages+=(rapidjson-dev)
 if [ ${#packages[@]} -gt 0 ]; then

@@ -159,7 +159,7 @@ impl Console {
                 headers: &read.headers,
             };
             match self.producer.push(&self.cluster, &record, now) {
-                Ok(()) => {}
+                Ok(_) => {}
                 Err(PushRefused::BufferFull { .. } | PushRefused::TopicUnknown(_)) => {
                     self.reader.unread();
                     return Ok(false);

@@ -9,7 +9,7 @@ use crate::wire::codec::Codec;
 use crate::wire::record::RecordHeader;
 
 /// What a record may add to a batch beyond its key, value and headers.
-const RECORD_OVERHEAD_BYTES: usize = 32;
+pub(super) const RECORD_OVERHEAD_BYTES: usize = 32;
 /// What a header may add beyond its key and value.
 const HEADER_OVERHEAD_BYTES: usize = 10;
 

@@ -1,0 +1,263 @@
+//! What a run measured: counts, two latencies as histograms, and both second by second.
+//!
+//! Latency counts from the intended send time: to the acknowledgement, and to the consumer. A record
+//! is measured when its intended time lies in the measured window; rates count what happened in it.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write as _};
+use std::path::Path;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::{Serializer as _, V2DeflateSerializer};
+use klamm::base::{Moment, WallMs};
+use serde::Serialize;
+
+/// Significant digits of a latency.
+const DIGITS: u8 = 3;
+const NS: f64 = 1e9;
+
+/// Since the start of the run, warm-up included.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Counts {
+    /// Records handed to a producer.
+    pub(crate) sent: u64,
+    /// Records that were acknowledged (with acks=0: written to the socket).
+    pub(crate) acked: u64,
+    /// Records that consumers read, of all groups.
+    pub(crate) consumed: u64,
+    /// Records that a producer gave up.
+    pub(crate) failed: u64,
+}
+
+/// One second of a run; latencies in nanoseconds, those of records that were over in that second.
+#[derive(Debug, Clone, Serialize)]
+#[allow(clippy::struct_field_names, reason = "the name that result.json has")]
+pub(crate) struct Second {
+    pub(crate) second: u64,
+    pub(crate) sent: u64,
+    pub(crate) acked: u64,
+    pub(crate) consumed: u64,
+    pub(crate) failed: u64,
+    /// Records due and not acknowledged at the end of the second.
+    pub(crate) behind: u64,
+    pub(crate) ack_p50_ns: u64,
+    pub(crate) ack_p99_ns: u64,
+    pub(crate) ack_max_ns: u64,
+    pub(crate) e2e_p50_ns: u64,
+    pub(crate) e2e_p99_ns: u64,
+    pub(crate) e2e_max_ns: u64,
+}
+
+/// What was sent before the schedule began.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Backlog {
+    pub(crate) records: u64,
+    pub(crate) build_seconds: f64,
+    /// From the start of the schedule until the consumers had caught up.
+    pub(crate) drain_seconds: Option<f64>,
+}
+
+/// One latency.
+pub(crate) struct Latency {
+    /// Of the measured window.
+    pub(crate) all: Histogram<u64>,
+    second: Histogram<u64>,
+    log: Option<BufWriter<File>>,
+}
+
+/// Counts and latencies of a run.
+pub(crate) struct Meter {
+    warmup: Duration,
+    duration: Duration,
+    /// First intended send time.
+    pub(crate) began: Moment,
+    /// The measured window.
+    pub(crate) from: Moment,
+    pub(crate) to: Moment,
+    pub(crate) counts: Counts,
+    /// What happened in the window.
+    pub(crate) measured: Counts,
+    pub(crate) ack: Latency,
+    pub(crate) e2e: Latency,
+    pub(crate) series: Vec<Second>,
+    pub(crate) backlog: Option<Backlog>,
+    at_second: Counts,
+    /// CPU seconds of this process at the start of the window, and then in it.
+    cpu_seconds: (Option<f64>, f64),
+    /// Why the first record failed.
+    pub(crate) first_failure: Option<String>,
+}
+
+impl Meter {
+    /// Nothing is measured before [`Self::begin`]; with `out`, the histograms of each second go to files there.
+    ///
+    /// # Errors
+    /// A file cannot be made.
+    pub(crate) fn new(
+        wall: WallMs,
+        (warmup, duration): (Duration, Duration),
+        out: Option<&Path>,
+    ) -> io::Result<Self> {
+        let latency = |name: &str| Latency::new(out.map(|dir| dir.join(name)).as_deref(), wall);
+        Ok(Self {
+            warmup,
+            duration,
+            began: Moment::NEVER,
+            from: Moment::NEVER,
+            to: Moment::NEVER,
+            counts: Counts::default(),
+            measured: Counts::default(),
+            ack: latency("ack.hdr")?,
+            e2e: latency("e2e.hdr")?,
+            series: Vec::new(),
+            backlog: None,
+            at_second: Counts::default(),
+            cpu_seconds: (None, 0.0),
+            first_failure: None,
+        })
+    }
+
+    /// The first record is due at `began`.
+    pub(crate) fn begin(&mut self, began: Moment) {
+        (self.began, self.from) = (began, began + self.warmup);
+        self.to = self.from + self.duration;
+        self.at_second = self.counts;
+    }
+
+    /// Acknowledged records that have not been read by all of `groups`.
+    pub(crate) fn unread(&self, groups: u32) -> u64 {
+        (self.counts.acked * u64::from(groups)).saturating_sub(self.counts.consumed)
+    }
+
+    fn is_measured(&self, at: Moment) -> bool {
+        (self.from..self.to).contains(&at)
+    }
+
+    /// A producer took a record.
+    pub(crate) fn sent(&mut self, now: Moment) {
+        self.counts.sent += 1;
+        self.measured.sent += u64::from(self.is_measured(now));
+    }
+
+    /// A record was acknowledged.
+    pub(crate) fn acked(&mut self, intended: Moment, now: Moment) {
+        self.counts.acked += 1;
+        self.measured.acked += u64::from(self.is_measured(now));
+        let is_measured = self.is_measured(intended);
+        self.ack.record(intended, now, is_measured);
+    }
+
+    /// A consumer read a record.
+    pub(crate) fn consumed(&mut self, intended: Moment, now: Moment) {
+        self.counts.consumed += 1;
+        self.measured.consumed += u64::from(self.is_measured(now));
+        let is_measured = self.is_measured(intended);
+        self.e2e.record(intended, now, is_measured);
+    }
+
+    /// A producer gave up `count` records.
+    pub(crate) fn failed(&mut self, count: u64, why: &dyn std::fmt::Display) {
+        self.counts.failed += count;
+        self.first_failure.get_or_insert_with(|| why.to_string());
+    }
+
+    fn backlog_records(&self) -> u64 {
+        self.backlog.as_ref().map_or(0, |b| b.records)
+    }
+
+    /// CPU seconds of this process in the measured window.
+    pub(crate) fn load_cpu_seconds(&self) -> f64 {
+        self.cpu_seconds.1
+    }
+
+    /// The moment at which the second that runs now is over.
+    pub(crate) fn second_ends_at(&self) -> Moment {
+        Moment(self.began.0.saturating_add((self.series.len() as u64 + 1) * NS as u64))
+    }
+
+    /// Ends the second that runs now. `due` is the number of records whose intended time has come.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub(crate) fn end_second(&mut self, due: u64) -> io::Result<()> {
+        let (all, last) = (self.counts, self.at_second);
+        let second = self.series.len() as u64;
+        let ends_at = self.second_ends_at();
+        match self.cpu_seconds.0 {
+            None if ends_at > self.from => self.cpu_seconds.0 = Some(cpu_seconds()),
+            Some(from) if ends_at <= self.to => self.cpu_seconds.1 = cpu_seconds() - from,
+            _ => {}
+        }
+        self.series.push(Second {
+            second,
+            sent: all.sent - last.sent,
+            acked: all.acked - last.acked,
+            consumed: all.consumed - last.consumed,
+            failed: all.failed - last.failed,
+            behind: (due + self.backlog_records()).saturating_sub(all.acked + all.failed),
+            ack_p50_ns: self.ack.second.value_at_quantile(0.5),
+            ack_p99_ns: self.ack.second.value_at_quantile(0.99),
+            ack_max_ns: self.ack.second.max(),
+            e2e_p50_ns: self.e2e.second.value_at_quantile(0.5),
+            e2e_p99_ns: self.e2e.second.value_at_quantile(0.99),
+            e2e_max_ns: self.e2e.second.max(),
+        });
+        self.at_second = all;
+        self.ack.end_second(second)?;
+        self.e2e.end_second(second)
+    }
+}
+
+/// Run time of this process so far.
+fn cpu_seconds() -> f64 {
+    let mut ts = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `ts` is a valid place for the answer, and the clock exists on every Linux.
+    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut ts) };
+    ts.tv_sec as f64 + ts.tv_nsec as f64 / NS
+}
+
+impl Latency {
+    fn new(log: Option<&Path>, start: WallMs) -> io::Result<Self> {
+        let histogram = || Histogram::new(DIGITS).map_err(|e| io::Error::other(e.to_string()));
+        let mut log = log.map(File::create).transpose()?.map(BufWriter::new);
+        if let Some(log) = &mut log {
+            let seconds = start.0 as f64 / 1e3;
+            writeln!(log, "#[Histogram log format version 1.3]")?;
+            writeln!(log, "#[StartTime: {seconds:.3} (seconds since epoch)]")?;
+            writeln!(
+                log,
+                r#""StartTimestamp","Interval_Length","Interval_Max","Interval_Compressed_Histogram""#
+            )?;
+        }
+        Ok(Self { all: histogram()?, second: histogram()?, log })
+    }
+
+    fn record(&mut self, intended: Moment, now: Moment, is_measured: bool) {
+        let ns = now.0.saturating_sub(intended.0);
+        // Both grow as they must; they fail only beyond what 64 bits hold.
+        let _ = self.second.record(ns);
+        if is_measured {
+            let _ = self.all.record(ns);
+        }
+    }
+
+    /// A line of the log has the start in seconds, the length in seconds, the largest value in ms.
+    fn end_second(&mut self, second: u64) -> io::Result<()> {
+        if let Some(log) = &mut self.log
+            && !self.second.is_empty()
+        {
+            let mut packed = Vec::new();
+            V2DeflateSerializer::new()
+                .serialize(&self.second, &mut packed)
+                .map_err(|e| io::Error::other(e.to_string()))?;
+            let max = self.second.max() as f64 / 1e6;
+            writeln!(log, "{second}.000,1.000,{max:.3},{}", STANDARD.encode(packed))?;
+            log.flush()?;
+        }
+        self.second.reset();
+        Ok(())
+    }
+}
