@@ -1,4 +1,4 @@
-.PHONY: help run test lint clients suites bench bench-check bench-baseline faults golden fuzz
+.PHONY: help run test lint clients suites bench bench-check bench-baseline faults golden hostile fuzz
 help:    ## this list
 	@sed -nE 's/^([a-z-]+): *(.*)## (.*)/make \1\t\3/p' $(MAKEFILE_LIST) | expand -t 16
 run:     ## build for use, and run a broker without configuration: 127.0.0.1:9092 and up, data in ./klamm-data
@@ -24,5 +24,7 @@ bench-baseline: clients ## writes these counts anew, when more is meant or the c
 	cargo bench --bench instructions -- --save
 golden:  ## ask a real Apache Kafka (../shared/oracle) again, and write its answers into tests/golden
 	cargo test --test golden -- --ignored --nocapture record
+hostile: ## hostile clients, and what they do to the latency of another (release build)
+	HOSTILE_COMPARES=1 cargo test --release --test hostile
 fuzz:    ## damaged input for every decoder, handler and file reader, without end
 	while FUZZ_CASES=100000 cargo test --lib fuzz; do :; done
