@@ -191,12 +191,15 @@ impl Store {
         match end {
             Ok(ReadEnd::Batches { first, next, bytes }) => {
                 let (segment, at, last) = (work.segment, work.from, next);
-                let ends = at + bytes.len() as u64 == log.segments[i].size;
-                let following = log.segments.get(i + 1).filter(|_| ends).map(|s| s.base);
-                let next = following.unwrap_or(last);
-                let gap = if at == 0 { Some(segment) } else { None };
-                let gap = gap.or_else(|| self.windows.last_before(id, segment, at));
-                let first = gap.map_or(first, |gap| gap.min(first));
+                let (mut first, mut next) = (first, last);
+                if !log.dense {
+                    let ends = at + bytes.len() as u64 == log.segments[i].size;
+                    let following = log.segments.get(i + 1).filter(|_| ends).map(|s| s.base);
+                    next = following.unwrap_or(last);
+                    let gap = if at == 0 { Some(segment) } else { None };
+                    let gap = gap.or_else(|| self.windows.last_before(id, segment, at));
+                    first = gap.map_or(first, |gap| gap.min(first));
+                }
                 self.windows.insert(Window { log: id, segment, at, first, last, next, bytes });
                 out.push(StoreEvent::Readable { log: id });
             }
