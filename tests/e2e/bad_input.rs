@@ -157,7 +157,7 @@ fn three_hundred_idle_connections_disturb_nobody() {
 }
 
 #[test]
-fn a_request_that_is_cut_anywhere_is_refused_and_a_longer_one_too() {
+fn a_request_that_is_cut_anywhere_is_refused_and_a_longer_one_is_not() {
     survives(|server| {
         let mut wire = connect(server);
         let produce = produce_request("bystander", 0, -1, batch(&["y"]));
@@ -175,8 +175,9 @@ fn a_request_that_is_cut_anywhere_is_refused_and_a_longer_one_too() {
                 assert!(is_refused(server, &frame(&body[..cut])), "cut at {cut} of {}", body.len());
             }
         }
-        for request in [wire.encode(&produce, 9), wire.encode(&MetadataRequest::default(), 9)] {
-            assert!(is_refused(server, &frame(&[&request[4..], b"\0\0"].concat())));
+        let nowhere = produce_request("nowhere", 0, -1, batch(&["y"]));
+        for request in [wire.encode(&nowhere, 9), wire.encode(&MetadataRequest::default(), 9)] {
+            assert!(!is_refused(server, &frame(&[&request[4..], b"\0\0"].concat())));
         }
     });
 }
