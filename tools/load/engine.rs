@@ -176,10 +176,10 @@ impl Engine {
 
     /// Runs the workload from `meter.began` on.
     pub(crate) fn run(&mut self, meter: &mut Meter, progress: &mut Progress) -> End {
-        match self.send_all(meter, progress).and_then(|end| {
-            self.drain(meter, progress)?;
-            Ok(end)
-        }) {
+        match self
+            .send_all(meter, progress)
+            .and_then(|end| Ok(if self.drain(meter, progress)? { end } else { End::Stopped }))
+        {
             Ok(end) => end,
             Err(what) => End::Failed(what),
         }
@@ -201,8 +201,10 @@ impl Engine {
         }
     }
 
-    /// Waits until all that was sent is acknowledged and read; gives up when nothing moves.
-    fn drain(&mut self, meter: &mut Meter, progress: &mut Progress) -> Result<(), String> {
+    /// Waits until all that was sent is acknowledged and read; gives up when nothing moves. Says
+    /// whether it got there: a signal that comes now ends the waiting.
+    fn drain(&mut self, meter: &mut Meter, progress: &mut Progress) -> Result<bool, String> {
+        self.plan.stop.store(false, Ordering::Relaxed);
         for at in 0..self.senders.len() {
             self.senders[at].owed = 0;
             self.senders[at].producer.flush();
@@ -216,7 +218,10 @@ impl Engine {
             let is_acked = counts.acked + counts.failed >= counts.sent;
             let wanted = counts.acked * u64::from(self.plan.workload.groups);
             if is_acked && counts.consumed >= wanted {
-                return Ok(());
+                return Ok(true);
+            }
+            if self.plan.stop.load(Ordering::Relaxed) {
+                return Ok(false);
             }
             if (counts.acked, counts.consumed) != (moved.0, moved.1) {
                 moved = (counts.acked, counts.consumed, now);
