@@ -91,7 +91,7 @@ fn what_cannot_be_compared_is_told_in_one_line() {
     let table = String::from_utf8_lossy(&output.stdout);
     assert!(table.contains("| Klamm |") && table.contains("## Failures"), "{table}");
 
-    let mut one_line = |peer: &str, arguments: &str, wants: &str| {
+    let one_line = |peer: &str, arguments: &str, wants: &str| {
         fs::write(dir.join("peer.toml"), peer).unwrap();
         let (output, said) = run(&dir, arguments);
         assert_eq!((output.status.code(), said.lines().count()), (Some(1), 1), "{said}");
@@ -107,29 +107,30 @@ fn what_cannot_be_compared_is_told_in_one_line() {
     one_line("", "--klamm /dev/null", "/dev/null does not run");
 }
 
-/// Processes with `text` in their arguments.
-fn processes_of(text: &str) -> usize {
+/// Processes of a comparison in `dir` that were started with the word `what`.
+fn processes(dir: &Path, what: &str) -> usize {
+    let dir = dir.to_string_lossy();
     let entries = fs::read_dir("/proc").unwrap().flatten();
     let arguments = entries.filter_map(|e| fs::read(e.path().join("cmdline")).ok());
-    arguments.filter(|a| String::from_utf8_lossy(a).contains(text)).count()
+    let words = arguments.map(|a| String::from_utf8_lossy(&a).replace('\0', " "));
+    words.filter(|w| w.contains(&*dir) && w.contains(what)).count()
 }
 
 #[test]
 fn brokers_and_load_die_with_a_comparison_that_is_killed() {
     let dir = place("killed", &TWIN);
-    let arguments = "--workloads w1-2k --no-syncs --seconds 600";
-    let mut child =
-        command(&dir, arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let wait_for = |count: usize| {
+    let mut command = command(&dir, "--workloads w1-2k --no-syncs --seconds 600");
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let wait_for = |what: &str, count: usize| {
         let began = Instant::now();
-        // The program itself, the broker and the load name the directory.
-        while processes_of(&dir.to_string_lossy()) != count {
-            assert!(began.elapsed() < PATIENCE, "not {count} processes");
+        while processes(&dir, what) != count {
+            assert!(began.elapsed() < PATIENCE, "not {count} of {what}");
             sleep(Duration::from_millis(20));
         }
     };
-    wait_for(3);
+    wait_for(" server ", 1);
+    wait_for(" load ", 1);
     child.kill().unwrap();
     child.wait().unwrap();
-    wait_for(0);
+    wait_for("", 0);
 }

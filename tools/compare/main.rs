@@ -60,7 +60,7 @@ struct Length {
 
 /// Klamm beside other brokers, under the same load on this machine.
 #[derive(Debug, Parser)]
-#[command(name = "klamm-compare", term_width = 100)]
+#[command(name = "klamm-compare", term_width = 100, args_override_self = true)]
 struct Options {
     /// A run of about five minutes: few workloads, one round, 5 s each
     #[arg(long)]

@@ -19,8 +19,11 @@ use crate::{start, syncs};
 const BOTH: [Durability; 2] = [Durability::Synced, Durability::Unsynced];
 /// Before the measured time of a load.
 const WARM_UP: u64 = 2;
-/// Of the filling of a backlog, and at most of its reading.
-const BACKLOG_SECONDS: u64 = 16;
+/// 4 GiB, which take so long at the rate of the workload, and at most so many runs.
+const BACKLOG_GB: f64 = 4.294;
+const BACKLOG_SECONDS: f64 = 15.0;
+const FILLS_MAX: u32 = 10;
+/// At most of the reading of a backlog.
 const DRAIN_SECONDS_MAX: u64 = 300;
 const SETTLE: Duration = Duration::from_secs(3);
 const IDLE_KEYS: &str = "partitions = 1000\nconsumers = 100\nrate = 0.001\n";
@@ -313,17 +316,26 @@ impl Visit<'_> {
         fill.name += "-backlog";
         backlog.clone_into(&mut fill.keys);
         fill.arguments = ["--topic", "backlog", "--groups", "0"].map(str::to_owned).to_vec();
-        fill.seconds = (1, BACKLOG_SECONDS);
+        // What comes slower than it is offered takes some more runs.
+        let (mut records, mut gb) = (0.0, 0.0);
+        for _ in 0..FILLS_MAX {
+            let rest = ((BACKLOG_GB - gb) / BACKLOG_GB * BACKLOG_SECONDS).ceil();
+            fill.seconds = (1, (rest as u64).max(1));
+            let filled = loader.measure(&fill, running, stop)?;
+            records += filled.all_acked;
+            gb = records * filled.record_bytes / 1e9;
+            if gb >= BACKLOG_GB {
+                break;
+            }
+        }
         let read = |count: f64| {
             let topic = "console-consumer --topic backlog --from-beginning --max-messages";
             tool(&format!("{topic} {count:.0}"))
         };
-        let filled = loader.measure(&fill, running, stop)?;
         let mut job = self.job(durability);
         job.seconds.1 = DRAIN_SECONDS_MAX;
-        let reader = read(filled.all_acked);
+        let reader = read(records);
         let (measured, took) = loader.measure_beside(&job, reader, running, stop)?;
-        let gb = filled.all_acked * filled.record_bytes / 1e9;
         let mut values = values(&measured);
         let cpu = measured.to.broker - measured.from.broker;
         values.extend([("backlog_gb", gb), ("backlog_mb_per_s", gb * 1e3 / took.as_secs_f64())]);
