@@ -189,7 +189,7 @@ impl Loader {
         let mut took = Duration::ZERO;
         let to_its_end = |load: &mut Load, broker: &mut Running| {
             let began = now();
-            let mut process = Process::start("the reader", &mut beside, self.core, &log)?;
+            let mut process = Process::start_muted("the reader", &mut beside, self.core, &log)?;
             let status = loop {
                 if let Some(status) = process.ended() {
                     break status;

@@ -157,7 +157,7 @@ fn within(
     done?;
     let failed = report.findings.errors().count();
     if failed > 0 {
-        return Err(format!("{failed} runs failed; the report names them"));
+        return Err(format!("runs that failed: {failed}; the report names them"));
     }
     Ok(ExitCode::SUCCESS)
 }

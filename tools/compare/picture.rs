@@ -207,8 +207,8 @@ fn legend(svg: &mut String, report: &Report, sides: &[Side<'_>], durability: Dur
     }
     if let Some(other) = sides.get(1) {
         let name = side_name(report, *other, durability).replace("**", "");
-        let text = format!("x: Klamm / {name}, median of the rounds; faint: missed the rate");
-        Text::new(12, GREY).at("end").put(svg, (WIDTH - 24.0, y), &text);
+        let text = format!("x: Klamm / {name}, median of the rounds. Faint: missed the rate");
+        Text::new(12, GREY).at("end").put(svg, (WIDTH - 24.0, y - 24.0), &text);
     }
 }
 

@@ -72,18 +72,25 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts `command` on `core`, with what it says in the file `log`. Its standard error is piped
-    /// instead when the command says so.
+    /// Starts `command` on `core`, with what it says in the file `log`.
     pub(crate) fn start(
         name: &str,
         command: &mut Command,
         core: Option<usize>,
         log: &Path,
     ) -> Outcome<Self> {
-        let file = File::options().create(true).append(true).open(log);
-        let file = file.map_err(|e| format!("{}: {e}", log.display()))?;
-        let both = file.try_clone().map_err(|e| format!("{}: {e}", log.display()))?;
-        command.stdin(Stdio::null()).stdout(file).stderr(both);
+        command.stdin(Stdio::null()).stdout(appended(log)?).stderr(appended(log)?);
+        Self::spawn(name, command, core, log)
+    }
+
+    /// As [`Self::start`], but what it prints to standard output is for nobody.
+    pub(crate) fn start_muted(
+        name: &str,
+        command: &mut Command,
+        core: Option<usize>,
+        log: &Path,
+    ) -> Outcome<Self> {
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(appended(log)?);
         Self::spawn(name, command, core, log)
     }
 
@@ -193,6 +200,11 @@ impl Drop for Process {
         unsafe { libc::kill(-self.pid().cast_signed(), libc::SIGKILL) };
         let _ = self.child.wait();
     }
+}
+
+fn appended(log: &Path) -> Outcome<File> {
+    let file = File::options().create(true).append(true).open(log);
+    file.map_err(|e| format!("{}: {e}", log.display()))
 }
 
 /// Whether something listens at `port` of this machine.

@@ -225,6 +225,9 @@ pub(crate) fn number(v: f64) -> String {
         a if a >= 0.9995 => 2,
         _ => 3,
     };
+    if v > 0.0 && v < 0.0005 {
+        return "< 0.001".to_owned();
+    }
     let text = format!("{v:.digits$}");
     let (whole, rest) = text.split_once('.').map_or((text.as_str(), None), |(w, r)| (w, Some(r)));
     let mut out = String::new();
@@ -243,9 +246,20 @@ mod tests {
 
     #[test]
     fn numbers_have_the_digits_that_count() {
-        let all = [0.0, 0.0123, 0.5, 1.0, 9.999, 42.0, 99.96, 1234.4, 1_000_000.0, 999.0];
-        let wants =
-            ["0", "0.012", "0.500", "1.00", "10.0", "42", "100", "1,234", "1,000,000", "999"];
+        let all = [0.0, 0.0001, 0.0123, 0.5, 1.0, 9.999, 42.0, 99.96, 1234.4, 1_000_000.0, 999.0];
+        let wants = [
+            "0",
+            "< 0.001",
+            "0.012",
+            "0.500",
+            "1.00",
+            "10.0",
+            "42",
+            "100",
+            "1,234",
+            "1,000,000",
+            "999",
+        ];
         assert_eq!(all.map(number), wants);
     }
 }
