@@ -1,6 +1,6 @@
-.PHONY: help run test lint clients bench compare
+.PHONY: help run test lint clients bench bench-check bench-baseline compare faults golden fuzz
 help:    ## this list
-	@sed -nE 's/^([a-z]+): *(.*)## (.*)/make \1\t\3/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -nE 's/^([a-z-]+): *(.*)## (.*)/make \1\t\3/p' $(MAKEFILE_LIST) | expand -t 16
 run:     ## build for use, and run a broker without configuration: 127.0.0.1:9092 and up, data in ./klamm-data
 	cargo run --release --bin klamm -- server
 test: lint clients ## everything that must be green: lint, unit tests, simulation, the binary, the clients
@@ -11,6 +11,9 @@ lint:    ## formatting, clippy and documentation without a warning
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
 clients: ## install the clients that the tests use: kcat, Java and Maven (apt-get), kafka-python, kafka-clients
 	tests/compat/install.sh $(or $(CARGO_TARGET_DIR),target)/clients
+faults:  ## the long form of the faults: 200 kills, 50 power cuts, 10 GiB to start with (needs root, mkfs.xfs)
+	ROUNDS=200 cargo test --test faults -- --nocapture
+	cargo test --release --test faults -- --ignored --nocapture
 bench:   ## criterion: make bench, or make bench B=batch
 	cargo bench $(if $(B),--bench $(B))
 compare: ## Klamm beside Apache Kafka (Java, Maven); QUICK=1, or W=w1-2k,w9 ROUNDS=2 SECONDS=10 PEER=peer.toml KAFKA=0
@@ -18,3 +21,11 @@ compare: ## Klamm beside Apache Kafka (Java, Maven); QUICK=1, or W=w1-2k,w9 ROUN
 	@cargo run --quiet --release --bin klamm-compare -- $(if $(QUICK),--quick) $(if $(W),--workloads $(W)) \
 	    $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(PEER),--peer $(PEER)) \
 	    $(if $(filter 0,$(KAFKA)),--no-kafka) --floor $(or $(FLOOR),../shared/floor)
+bench-check: clients ## instructions of the hot path against bench/instructions-*.tsv: 3 % more fails
+	cargo bench --bench instructions
+bench-baseline: clients ## writes these counts anew, when more is meant or the compiler is another
+	cargo bench --bench instructions -- --save
+golden:  ## ask a real Apache Kafka (../shared/oracle) again, and write its answers into tests/golden
+	cargo test --test golden -- --ignored --nocapture record
+fuzz:    ## damaged input for every decoder, handler and file reader, without end
+	while FUZZ_CASES=100000 cargo test --lib fuzz; do :; done

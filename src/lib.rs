@@ -15,15 +15,16 @@
 //!
 //! Beside the path: [`controller`] decides metadata changes, [`image`] is the metadata as an immutable
 //! value, [`coordinator`] holds consumer groups; [`config`] is the one table of settings; [`client`] is
-//! the broker's own Kafka client, which the tools use. Below: [`runtime`] is everything that waits
-//! (the front's io_uring, the committer, the back on glommio, files, mailboxes, the clock), [`base`]
-//! the ids, times and buffers.
+//! the broker's own Kafka client, which the tools use; [`admin`] serves metrics and health. Below:
+//! [`runtime`] is everything that waits (the front's io_uring, the committer, the back on glommio,
+//! files, mailboxes, the clock), [`base`] the ids, times and buffers, [`metrics`] what a node counts.
 //!
-//! A folder uses lower floors only (`tests/tidy.rs` holds that): `base` < `config` `wire` < `client`
-//! `partition` `purgatory` `runtime` < `image` `storage` < `controller` `coordinator` < `shard` <
-//! `api` < `net` < `server`. What decides is synchronous and takes time as an argument; what waits is
-//! a thin driver in `runtime`.
+//! A folder uses lower floors only (`tests/tidy.rs` holds that): `base` < `config` `metrics` `wire` <
+//! `client` `partition` `purgatory` `runtime` < `image` `storage` < `controller` `coordinator` <
+//! `shard` < `api` < `admin` `net` < `server`. What decides is synchronous and takes time as an
+//! argument; what waits is a thin driver in `runtime`.
 
+pub mod admin;
 pub mod api;
 pub mod base;
 pub mod client;
@@ -31,6 +32,7 @@ pub mod config;
 pub mod controller;
 pub mod coordinator;
 pub mod image;
+pub mod metrics;
 pub mod net;
 pub mod partition;
 pub mod purgatory;

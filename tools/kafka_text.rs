@@ -10,6 +10,9 @@ fn default_message(code: ErrorCode) -> Option<&'static str> {
         ErrorCode::UNKNOWN_SERVER_ERROR => {
             "The server experienced an unexpected error when processing the request."
         }
+        ErrorCode::OFFSET_OUT_OF_RANGE => {
+            "The requested offset is not within the range of offsets maintained by the server."
+        }
         ErrorCode::INVALID_GROUP_ID => "The group id is invalid.",
         ErrorCode::GROUP_ID_NOT_FOUND => "The group id does not exist.",
         ErrorCode::NON_EMPTY_GROUP => "The group is not empty.",
@@ -47,6 +50,20 @@ pub(crate) fn exception(code: ErrorCode, message: Option<&str>) -> String {
 pub(crate) fn exception_of(error: &ClientError) -> String {
     match error {
         ClientError::Refused { code, message, .. } => exception(*code, message.as_deref()),
+        other => other.to_string(),
+    }
+}
+
+/// An error as Java prints one that came out of a future.
+pub(crate) fn execution_exception(error: &ClientError) -> String {
+    match error {
+        ClientError::Refused { code, message: Some(words), .. } => format!(
+            "java.util.concurrent.ExecutionException: org.apache.kafka.common.errors.{}: {words}",
+            class(*code)
+        ),
+        ClientError::Refused { .. } => {
+            format!("java.util.concurrent.ExecutionException: {}", exception_of(error))
+        }
         other => other.to_string(),
     }
 }

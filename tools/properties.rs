@@ -56,6 +56,11 @@ impl Properties {
         self.0.get(key).map(String::as_str)
     }
 
+    /// All of them, by key.
+    pub(crate) fn into_pairs(self) -> Vec<(String, String)> {
+        self.0.into_iter().collect()
+    }
+
     /// Sets a value.
     pub(crate) fn set(&mut self, key: &str, value: &str) {
         self.0.insert(key.to_owned(), value.to_owned());

@@ -6,7 +6,7 @@ use kafka_wire::create_topics_response::{CreatableTopicConfigs, CreatableTopicRe
 use crate::api::Outcome;
 use crate::api::change::{Refused, Result, decide, error_of, settle};
 use crate::base::NodeId;
-use crate::config::{Layers, describe};
+use crate::config::{Overrides, describe};
 use crate::controller::{CreatedTopic, NewTopic};
 use crate::msg;
 use crate::shard::{Call, Shard};
@@ -25,8 +25,14 @@ pub fn handle(shard: &mut Shard, call: &Call, request: CreateTopicsRequest) -> O
     let described = call.version >= DESCRIBED_FROM;
     settle(shard, call, &records, results, |results| {
         let layers = image.layers(node, &config);
+        let of = |own: &Overrides| describe::topic(own, &layers).into_iter().map(entry).collect();
+        // Most topics have no settings of their own, and describing them takes a while.
+        let plain: Vec<_> = if described { of(&Overrides::new()) } else { Vec::new() };
         let row = |(name, result): &(String, Result<CreatedTopic>)| {
-            row(name, result, described.then_some(&layers))
+            row(name, result, |own| match own {
+                own if own.is_empty() || !described => plain.clone(),
+                own => of(own),
+            })
         };
         msg!(CreateTopicsResponse { topics: results.iter().map(row).collect() })
     })
@@ -54,7 +60,7 @@ fn new_topic(topic: CreatableTopic) -> NewTopic {
 fn row(
     name: &str,
     result: &Result<CreatedTopic>,
-    layers: Option<&Layers<'_>>,
+    describe: impl Fn(&Overrides) -> Vec<CreatableTopicConfigs>,
 ) -> CreatableTopicResult {
     let (error_code, error_message) = error_of(result);
     let name = name.into();
@@ -64,12 +70,11 @@ fn row(
     row.topic_id = created.id.into();
     row.num_partitions = created.partitions;
     row.replication_factor = created.replication_factor;
-    let entries = layers.map(|layers| describe::topic(&created.configs, layers));
-    row.configs = Some(entries.into_iter().flatten().map(config).collect());
+    row.configs = Some(describe(&created.configs));
     row
 }
 
-fn config(entry: describe::Entry) -> CreatableTopicConfigs {
+fn entry(entry: describe::Entry) -> CreatableTopicConfigs {
     msg!(CreatableTopicConfigs {
         name: entry.name.into(),
         value: entry.value.map(Into::into),

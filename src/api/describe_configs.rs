@@ -52,7 +52,7 @@ fn entries(shard: &Shard, asked: &DescribeConfigsResource) -> Result<Vec<Entry>>
             check_topic_name(name)?;
             if shard.image.topic(name).is_none() {
                 let code = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
-                return Err(Refused::new(code, "This server does not host this topic-partition."));
+                return Err(Refused::new(code, ""));
             }
             Ok(describe::topic(set, &layers))
         }
@@ -75,7 +75,10 @@ fn entries(shard: &Shard, asked: &DescribeConfigsResource) -> Result<Vec<Entry>>
 fn check_own(shard: &Shard, name: &str, what: &str) -> Result<()> {
     let message = match name.parse().map(NodeId) {
         Ok(id) if id == shard.node => return Ok(()),
-        Ok(id) => format!("Unexpected broker id, expected {}, but received {id}", shard.node),
+        Ok(id) => format!(
+            "Unexpected broker id, expected {} or empty string, but received {id}",
+            shard.node
+        ),
         Err(_) => format!("{what} must be an integer, but it is: {name}"),
     };
     Err(Refused::new(ErrorCode::INVALID_REQUEST, &message))

@@ -1,4 +1,4 @@
-//! DescribeLogDirs (key 35): what this node's log directory holds, and how large it is.
+//! DescribeLogDirs (key 35): what this node's log directory holds, how large it is and what room is left.
 
 use std::collections::BTreeMap;
 
@@ -29,6 +29,10 @@ pub fn handle(shard: &mut Shard, call: &Call, request: DescribeLogDirsRequest) -
     }
     let topics = topics.into_iter();
     let topics = topics.map(|(name, partitions)| msg!(Topic { name: name.into(), partitions }));
-    let dir = msg!(Dir { log_dir: (&*shard.dir).into(), topics: topics.collect() });
+    let mut dir = msg!(Dir { log_dir: (&*shard.dir).into(), topics: topics.collect() });
+    if let Some(space) = shard.space.as_mut().and_then(|probe| probe.look(shard.now)) {
+        dir.total_bytes = i64::try_from(space.total_bytes).unwrap_or(i64::MAX);
+        dir.usable_bytes = i64::try_from(space.usable_bytes).unwrap_or(i64::MAX);
+    }
     Outcome::answer(call, &msg!(DescribeLogDirsResponse { results: vec![dir] }))
 }

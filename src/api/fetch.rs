@@ -8,6 +8,7 @@
 //! (sessions), KIP-320 (leader epochs), KIP-516 (topic ids).
 
 use std::mem;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,7 +19,7 @@ use crate::base::{LeaderEpoch, Moment, Offset, TopicId};
 use crate::partition::leader::Leader;
 use crate::runtime::network::ConnectionId;
 use crate::shard::park::ParkedFetch;
-use crate::shard::partition::Missing;
+use crate::shard::partition::{LocalTopic, Missing, Partitions};
 use crate::shard::sessions::{Session, TopicKey, Wanted};
 use crate::shard::{Call, Shard, Slot};
 use crate::storage::{LogId, Read};
@@ -39,7 +40,7 @@ const DISK_WAIT: Duration = Duration::from_secs(10);
 
 /// Serves the request.
 pub fn handle(shard: &mut Shard, call: &Call, body: &[u8]) -> Outcome {
-    let request = match Request::read(call.version, body) {
+    let request = match Request::read(call.version, body, &shard.partitions) {
         Ok(request) => request,
         Err(e) => return Outcome::Close(e.into()),
     };
@@ -64,7 +65,7 @@ struct Request {
 }
 
 impl Request {
-    fn read(version: i16, body: &[u8]) -> Result<Self, FrameError> {
+    fn read(version: i16, body: &[u8], partitions: &Partitions) -> Result<Self, FrameError> {
         let compact = version >= FLEXIBLE_FROM;
         let mut r = Reader::new(body);
         if version < REPLICA_STATE_FROM {
@@ -78,12 +79,15 @@ impl Request {
         let mut wanted = Vec::new();
         for _ in 0..r.array_len(compact)? {
             let topic = read_topic(&mut r, version)?;
+            let local = find_topic(partitions, &topic).ok();
             let count = r.array_len(compact)?;
             if wanted.len() + count > PARTITIONS_MAX {
                 return Err(FrameError::TooMany { limit: PARTITIONS_MAX });
             }
             for _ in 0..count {
-                wanted.push(read_partition(&mut r, version, topic.clone())?);
+                let mut partition = read_partition(&mut r, version, topic.clone())?;
+                partition.log = local.and_then(|topic| topic.log(partition.partition).ok());
+                wanted.push(partition);
             }
             skip_tags(&mut r, compact)?;
         }
@@ -134,6 +138,7 @@ fn read_partition(r: &mut Reader<'_>, version: i16, topic: TopicKey) -> Result<W
     Ok(Wanted {
         topic,
         partition,
+        log: None,
         offset,
         bytes_max,
         current_epoch: LeaderEpoch(current_epoch),
@@ -194,7 +199,11 @@ fn begin(shard: &mut Shard, call: &Call, request: Request) -> Result<Fetch, Erro
         }
     };
     let empty = matches!(&source, Source::Request(wanted) if wanted.is_empty());
-    let wait = if empty || request.min_bytes <= 0 { Duration::ZERO } else { request.max_wait };
+    // A request that is too large to be kept is answered with what there is.
+    let too_large = matches!(&source, Source::Request(wanted)
+        if wanted.len() * size_of::<Wanted>() > shard.answer_room);
+    let at_once = empty || too_large || request.min_bytes <= 0;
+    let wait = if at_once { Duration::ZERO } else { request.max_wait };
     Ok(Fetch {
         call: call.clone(),
         deadline: now + wait,
@@ -213,6 +222,13 @@ impl ParkedFetch for Fetch {
 
     fn deadline(&self) -> Moment {
         self.deadline
+    }
+
+    fn size_bytes(&self) -> usize {
+        match &self.source {
+            Source::Request(wanted) => wanted.len() * size_of::<Wanted>(),
+            Source::Session { .. } => 0,
+        }
     }
 
     fn look(&mut self, shard: &mut Shard, expired: bool) -> Option<Answer> {
@@ -266,7 +282,7 @@ impl Fetch {
         if expired || self.awaits_disk || self.is_ready(wanted.iter().map(|w| self.state(shard, w)))
         {
             let mut encoder = Encoder::new(&self.call, ErrorCode::NONE, 0);
-            let mut budget = Budget::new(self.max_bytes);
+            let mut budget = Budget::new(shard.bound_answer(self.max_bytes));
             for wanted in wanted {
                 let data = self.read(shard, wanted, &mut budget);
                 encoder.push(&shard.image, wanted, data);
@@ -311,7 +327,7 @@ impl Fetch {
             session.look_at_all();
         }
         let mut encoder = Encoder::new(&self.call, ErrorCode::NONE, id);
-        let mut budget = Budget::new(self.max_bytes);
+        let mut budget = Budget::new(shard.bound_answer(self.max_bytes));
         let (mut told, mut at_order) = (Vec::new(), 0);
         while let Some((order, at)) = session.next_fresh(at_order) {
             at_order = order + 1;
@@ -392,7 +408,20 @@ impl Fetch {
     }
 
     fn read(&self, shard: &mut Shard, wanted: &Wanted, budget: &mut Budget) -> PartitionData {
-        let log = match locate(shard, wanted) {
+        let log = locate(shard, wanted);
+        let data = self.read_at(shard, log, wanted, budget);
+        shard.count_fetch(log.ok(), records_len(&data.records), data.code != ErrorCode::NONE);
+        data
+    }
+
+    fn read_at(
+        &self,
+        shard: &mut Shard,
+        log: Result<LogId, Missing>,
+        wanted: &Wanted,
+        budget: &mut Budget,
+    ) -> PartitionData {
+        let log = match log {
             Ok(log) => log,
             Err(Missing::NotLeader) => {
                 return PartitionData::failed(ErrorCode::NOT_LEADER_OR_FOLLOWER);
@@ -411,7 +440,7 @@ impl Fetch {
             return PartitionData::failed(ErrorCode::NOT_LEADER_OR_FOLLOWER);
         };
         let (log_start, log_end) = (state.log_start(), state.log_end());
-        if state.is_failed() {
+        if state.is_failed() && wanted.offset >= state.readable_end() {
             return PartitionData::failed(ErrorCode::KAFKA_STORAGE_ERROR);
         }
         if wanted.offset < log_start || wanted.offset > log_end {
@@ -483,9 +512,19 @@ fn diverges(shard: &Shard, log: LogId, wanted: &Wanted) -> Option<Option<(Leader
 }
 
 fn locate(shard: &Shard, wanted: &Wanted) -> Result<LogId, Missing> {
-    match &wanted.topic {
-        TopicKey::Name(name) => shard.partitions.find(name, wanted.partition),
-        TopicKey::Id(id) => shard.partitions.topic_by_id(*id)?.log(wanted.partition),
+    match wanted.log {
+        Some(log) if shard.partitions.get(log).is_some() => Ok(log),
+        _ => find_topic(&shard.partitions, &wanted.topic)?.log(wanted.partition),
+    }
+}
+
+fn find_topic<'a>(
+    partitions: &'a Partitions,
+    topic: &TopicKey,
+) -> Result<&'a Arc<LocalTopic>, Missing> {
+    match topic {
+        TopicKey::Name(name) => partitions.topic(name),
+        TopicKey::Id(id) => partitions.topic_by_id(*id),
     }
 }
 

@@ -67,6 +67,11 @@ impl ParkedFetch for Parked {
         self.deadline
     }
 
+    fn size_bytes(&self) -> usize {
+        let asked: usize = self.request.topics.iter().map(|t| t.partitions.len()).sum();
+        asked * size_of::<Asked>()
+    }
+
     fn look(&mut self, shard: &mut Shard, expired: bool) -> Option<Answer> {
         let mut topics = Vec::new();
         let mut waits = false;
@@ -117,7 +122,8 @@ impl Parked {
         let leader = &partition.leader;
         leader.check_epoch(LeaderEpoch(asked.current_leader_epoch))?;
         let state = shard.store.log(log).ok_or(ErrorCode::NOT_LEADER_OR_FOLLOWER)?;
-        if state.is_failed() {
+        let is_readable = asked.timestamp == EARLIEST && state.readable_end() > state.log_start();
+        if state.is_failed() && !is_readable {
             return Err(ErrorCode::KAFKA_STORAGE_ERROR);
         }
         let committed = self.request.isolation_level == READ_COMMITTED;

@@ -40,6 +40,8 @@ pub mod expire_delegation_token;
 pub mod fetch;
 mod fetch_answer;
 pub mod find_coordinator;
+#[cfg(test)]
+mod fuzz;
 pub mod heartbeat;
 pub mod incremental_alter_configs;
 pub mod init_producer_id;
@@ -71,6 +73,7 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 
+use crate::metrics::Refusal;
 use crate::shard::{Call, Shard, Slot};
 use crate::wire::frame::{self, Answer, FrameError, RequestHeader};
 use crate::wire::messages::KafkaMessage;
@@ -116,11 +119,31 @@ pub enum CloseReason {
     SilentFailure(String),
 }
 
+impl CloseReason {
+    /// What it is counted as.
+    pub fn refusal(&self) -> Refusal {
+        match self {
+            Self::Frame(FrameError::Size { .. }) => Refusal::FrameSize,
+            Self::Frame(_) => Refusal::Malformed,
+            Self::Unsupported { .. } => Refusal::Unsupported,
+            Self::Lost => Refusal::LostAnswer,
+            Self::SilentFailure(_) => Refusal::SilentFailure,
+        }
+    }
+}
+
 impl Outcome {
     /// The response to `call`.
     pub fn answer<M: KafkaMessage>(call: &Call, response: &M) -> Self {
         Self::Answer(call.answer(response))
     }
+}
+
+/// The first two fields of a frame without its size field; -1 for what is not there.
+pub fn key_and_version(bytes: &[u8]) -> (i16, i16) {
+    let field = |at: usize| bytes.get(at..).and_then(<[u8]>::first_chunk::<2>);
+    let read = |at| field(at).map_or(-1, |two| i16::from_be_bytes(*two));
+    (read(0), read(2))
 }
 
 /// Serves one request. `bytes` is the frame without its size field.

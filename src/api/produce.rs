@@ -214,9 +214,12 @@ impl Request<'_> {
     ) -> Result<(LogId, Produced), Failure> {
         let log = log?;
         let partition = shard.partitions.get(log).ok_or(Missing::Partition)?;
-        let rules = partition.rules;
-        let refused = |refusal| Failure::from(ProduceError::Refused(refusal));
-        let (header, batch) = single_batch(records, &rules).map_err(refused)?;
+        let (rules, internal) = (partition.rules, partition.internal);
+        let (header, batch) = single_batch(records, &rules).map_err(|refusal| {
+            let error = ProduceError::Refused(refusal);
+            shard.count_refused(log, records.len(), &error);
+            Failure::from(error)
+        })?;
         if header.is_transactional() && !self.transactional {
             return Err(Failure::of(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED));
         }
@@ -229,7 +232,7 @@ impl Request<'_> {
                 None => return Err(Failure::of(ErrorCode::UNKNOWN_SERVER_ERROR)),
             }
         }
-        if partition.internal && &*self.call.client_id != ADMIN_CLIENT {
+        if internal && &*self.call.client_id != ADMIN_CLIENT {
             return Err(Failure::of(ErrorCode::INVALID_TOPIC_EXCEPTION));
         }
         let produced = shard.append_produced(log, header, batch, acks).map_err(Failure::from)?;

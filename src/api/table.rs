@@ -22,6 +22,8 @@ pub enum On {
 pub struct Api {
     /// Numeric key.
     pub key: i16,
+    /// Name of its request.
+    pub request: &'static str,
     /// Oldest version served.
     pub min: i16,
     /// Oldest version advertised: `min`, but for Produce, where librdkafka before 2.12 switches
@@ -42,6 +44,7 @@ macro_rules! apis {
         /// All rows, by key.
         pub const APIS: &[Api] = &[$(Api {
             key: $key,
+            request: stringify!($request),
             min: $min,
             advertised_min: if $key == PRODUCE { 0 } else { $min },
             max: $max,
@@ -52,7 +55,7 @@ macro_rules! apis {
 
         /// The body of a request that holds nothing but defaults, and whether it is flexible.
         #[cfg(test)]
-        fn defaults(key: i16, version: i16) -> (bytes::BytesMut, bool) {
+        pub(super) fn defaults(key: i16, version: i16) -> (bytes::BytesMut, bool) {
             match key {
                 $($key => tests::encode::<crate::wire::messages::$request>(version),)*
                 _ => panic!("no row has the key {key}"),
@@ -121,6 +124,13 @@ apis! {
     69 consumer_group_describe(ConsumerGroupDescribeRequest) 0..=1 flexible 0 Here,
     74 list_config_resources(ListConfigResourcesRequest) 0..=1 flexible 0 Here,
     75 describe_topic_partitions(DescribeTopicPartitionsRequest) 0..=0 flexible 0 Here,
+}
+
+impl Api {
+    /// Kafka's name of the API.
+    pub fn name(&self) -> &'static str {
+        self.request.trim_end_matches("Request")
+    }
 }
 
 /// The row of a key.

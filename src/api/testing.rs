@@ -164,7 +164,7 @@ impl World {
                 shard.post.push(Post { to: CONTROLLER, mail });
             }
             Mail::Applied { by, number } => shard.on_applied(by, number),
-            Mail::Stop | Mail::Close { .. } => {}
+            Mail::Stop | Mail::Close { .. } | Mail::Observe { .. } => {}
         }
     }
 }
@@ -190,6 +190,9 @@ fn store() -> Store {
 }
 
 #[cfg(test)]
+pub(super) use tests::samples;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::wire::messages as m;
@@ -201,7 +204,7 @@ mod tests {
     use m::describe_topic_partitions_request as pages;
     use m::incremental_alter_configs_request as incremental;
 
-    type Sample = (i16, Box<dyn Fn(ApiVersion) -> Option<BytesMut>>);
+    pub(in crate::api) type Sample = (i16, Box<dyn Fn(ApiVersion) -> Option<BytesMut>>);
 
     /// A request by version; none where it has fields that the version lacks.
     fn sample<Q: KafkaRequest + 'static>(request: Q) -> Sample {
@@ -213,7 +216,7 @@ mod tests {
     }
 
     /// A request with something in every list, for each API that is about metadata.
-    fn samples() -> Vec<Sample> {
+    pub(in crate::api) fn samples() -> Vec<Sample> {
         let topic = msg!(m::metadata_request::MetadataRequestTopic { name: Some("a".into()) });
         let assignment = msg!(create::CreatableReplicaAssignment { broker_ids: vec![0] });
         let config = msg!(create::CreatableTopicConfig {

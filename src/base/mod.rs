@@ -1,6 +1,8 @@
 //! Ids, units, time and buffers. Depends on nothing, does no I/O, cannot fail.
 
 pub mod aligned;
+#[cfg(test)]
+pub(crate) mod fuzzing;
 pub mod id;
 pub mod map;
 pub mod time;

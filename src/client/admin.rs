@@ -15,23 +15,33 @@ use crate::wire::messages::create_partitions_request::{
 use crate::wire::messages::create_topics_request::{
     CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig,
 };
+use crate::wire::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use crate::wire::messages::describe_configs_request::DescribeConfigsResource;
 use crate::wire::messages::describe_topic_partitions_request::{Cursor, TopicRequest};
 use crate::wire::messages::describe_topic_partitions_response::DescribeTopicPartitionsResponseTopic;
+use crate::wire::messages::incremental_alter_configs_request::{
+    AlterConfigsResource, AlterableConfig,
+};
 use crate::wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use crate::wire::messages::offset_delete_request::{
     OffsetDeleteRequestPartition, OffsetDeleteRequestTopic,
 };
 use crate::wire::messages::{
-    CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeConfigsRequest,
-    DescribeConfigsResponse, DescribeTopicPartitionsRequest, ListOffsetsRequest,
-    ListOffsetsResponse, ListPartitionReassignmentsRequest, OffsetDeleteRequest,
+    CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
+    DescribeConfigsRequest, DescribeConfigsResponse, DescribeLogDirsRequest,
+    DescribeTopicPartitionsRequest, IncrementalAlterConfigsRequest, ListConfigResourcesRequest,
+    ListOffsetsRequest, ListOffsetsResponse, ListPartitionReassignmentsRequest,
+    OffsetDeleteRequest,
 };
 
 /// Topics go by name up to this version of DeleteTopics.
 const DELETE_TOPICS_VERSION_MAX: i16 = 5;
 /// DescribeConfigs: a topic.
 const RESOURCE_TOPIC: i8 = 2;
+/// IncrementalAlterConfigs: set a value.
+const ALTER_SET: i8 = 0;
+/// IncrementalAlterConfigs: take the default again.
+const ALTER_DELETE: i8 = 1;
 /// DescribeConfigs: the value is Kafka's default.
 const SOURCE_DEFAULT: i8 = 5;
 
@@ -107,6 +117,62 @@ pub fn describe_topic_configs(names: &[&str]) -> Typed<DescribeConfigsRequest> {
         })
     };
     Typed::new(msg!(DescribeConfigsRequest { resources: names.iter().map(resource).collect() }))
+}
+
+/// Asks for all configs of a resource, with where each value comes from.
+pub fn describe_configs(resource_type: i8, name: &str) -> Typed<DescribeConfigsRequest> {
+    let resource = msg!(DescribeConfigsResource {
+        resource_type,
+        resource_name: name.into(),
+        configuration_keys: None,
+    });
+    Typed::new(msg!(DescribeConfigsRequest { resources: vec![resource], include_synonyms: true }))
+}
+
+/// Sets configs of a resource, and takes those without a value back to their default.
+pub fn alter_configs(
+    resource_type: i8,
+    name: &str,
+    change: &BTreeMap<String, Option<String>>,
+) -> Typed<IncrementalAlterConfigsRequest> {
+    let config = |(name, value): (&String, &Option<String>)| {
+        msg!(AlterableConfig {
+            name: name.as_str().into(),
+            config_operation: if value.is_some() { ALTER_SET } else { ALTER_DELETE },
+            value: value.as_deref().map(Into::into),
+        })
+    };
+    let resource = msg!(AlterConfigsResource {
+        resource_type,
+        resource_name: name.into(),
+        configs: change.iter().map(config).collect(),
+    });
+    Typed::new(msg!(IncrementalAlterConfigsRequest { resources: vec![resource] }))
+}
+
+/// Asks which resources of these types have configs of their own.
+pub fn list_config_resources(resource_types: Vec<i8>) -> Typed<ListConfigResourcesRequest> {
+    Typed::new(msg!(ListConfigResourcesRequest { resource_types }))
+}
+
+/// Asks a broker for what its log directories hold: of all topics.
+pub fn describe_log_dirs() -> Typed<DescribeLogDirsRequest> {
+    Typed::new(msg!(DescribeLogDirsRequest { topics: None }))
+}
+
+/// Deletes the records of each partition (sorted) below an offset; -1 is its end.
+pub fn delete_records(
+    partitions: &[(PartitionName, i64)],
+    timeout_ms: i32,
+) -> Typed<DeleteRecordsRequest> {
+    let topics = by_topic(partitions, |name, &offset| {
+        msg!(DeleteRecordsPartition { partition_index: name.partition, offset })
+    });
+    let topic = |(name, partitions): (Arc<str>, _)| {
+        msg!(DeleteRecordsTopic { name: (&*name).into(), partitions })
+    };
+    let topics = topics.into_iter().map(topic).collect();
+    Typed::new(msg!(DeleteRecordsRequest { topics, timeout_ms }))
 }
 
 /// One config of a topic.

@@ -96,6 +96,7 @@ pub struct Cluster {
     allowed_at: Moment,
     asked: Option<u64>,
     next_id: u64,
+    version: u64,
 }
 
 /// Metadata below this version always makes topics, where the broker is set so.
@@ -119,6 +120,7 @@ impl Cluster {
             allowed_at: Moment::default(),
             asked: None,
             next_id: 0,
+            version: 0,
         }
     }
 
@@ -215,6 +217,7 @@ impl Cluster {
 
     /// Takes over what an answer says. Topics that it does not name are forgotten.
     pub fn apply(&mut self, metadata: &MetadataResponse) {
+        self.version += 1;
         self.brokers = metadata.brokers.iter().map(broker).collect();
         self.controller = node(metadata.controller_id);
         self.topics.clear();
@@ -227,6 +230,11 @@ impl Cluster {
             }
             self.topics.insert(name.as_str().into(), read);
         }
+    }
+
+    /// Grows with each answer that was taken over: whoever follows leaders looks at them anew.
+    pub fn version(&self) -> u64 {
+        self.version
     }
 
     /// All brokers.

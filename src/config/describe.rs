@@ -44,7 +44,17 @@ pub fn topic(own: &Overrides, layers: &Layers<'_>) -> Vec<Entry> {
 
 /// Describes a group.
 pub fn group(own: &Overrides, layers: &Layers<'_>) -> Vec<Entry> {
-    with_defaults(table::GROUP_RESOURCE, own, Source::Group, layers)
+    let mut entries = with_defaults(table::GROUP_RESOURCE, own, Source::Group, layers);
+    let none = Overrides::new();
+    for (entry, key) in entries.iter_mut().filter_map(|e| {
+        let key = table::GROUP_RESOURCE.iter().find(|k| k.name == e.name)?;
+        key.broker.is_none().then_some((e, key))
+    }) {
+        // Kafka names the key's own default where no setting of the broker stands behind it.
+        let value = topic::value(key, &none, layers).map(|v| v.to_string());
+        entry.synonyms.extend(value.map(|v| synonym(key, key.name, &v, Source::Default)));
+    }
+    entries
 }
 
 /// Describes a client-metrics subscription.
@@ -264,7 +274,7 @@ mod tests {
             &["consumer.session.timeout.ms", "share.isolation.level"],
             &expect![[r"
                 consumer.session.timeout.ms=50000 Group, consumer.session.timeout.ms=50000 Group, group.consumer.session.timeout.ms=45000 Default
-                share.isolation.level=read_uncommitted Default
+                share.isolation.level=read_uncommitted Default, share.isolation.level=read_uncommitted Default
             "]],
         );
         check(

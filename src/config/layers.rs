@@ -110,6 +110,8 @@ pub struct NodeLimits {
     pub connections_per_ip_max: u32,
     /// Other limits for single addresses or host names.
     pub connections_per_ip_overrides: Vec<(String, u32)>,
+    /// New connections a second.
+    pub connection_creation_rate: u32,
     /// How long a producer without traffic is remembered.
     pub producer_id_expiration_ms: i64,
 }
@@ -133,6 +135,7 @@ impl NodeLimits {
             connections_max: unsigned("max.connections"),
             connections_per_ip_max: unsigned("max.connections.per.ip"),
             connections_per_ip_overrides: overrides.split(',').filter_map(pair).collect(),
+            connection_creation_rate: unsigned("max.connection.creation.rate"),
             producer_id_expiration_ms: layers.int("producer.id.expiration.ms"),
         }
     }

@@ -17,6 +17,8 @@ use crate::base::NodeId;
 #[derive(Debug, Clone, Default)]
 pub struct ServerConfig {
     set: Overrides,
+    /// Where metrics and health are served; `None` is nowhere.
+    pub admin_listener: Option<(String, u16)>,
     /// Id of the first node.
     pub node_id: NodeId,
     /// Nodes when the data directory is made; unset, the cores that the process may use.
@@ -33,6 +35,10 @@ pub struct ServerConfig {
     pub journal_bytes: u64,
     /// Batches that a node keeps in memory.
     pub cache_bytes: u64,
+    /// Memory of a node for requests, answers, cache and fetch sessions.
+    pub memory_bytes: u64,
+    /// Bytes of requests that a node holds; `None` is no bound of their own.
+    pub queued_request_bytes_max: Option<usize>,
     /// Whether Metadata creates topics.
     pub auto_create_topics: bool,
     /// Whether topics may be deleted.
@@ -62,6 +68,9 @@ pub struct ServerConfig {
     /// Classic groups and committed offsets.
     pub group: GroupLimits,
 }
+
+/// What `node.memory.bytes` must leave beside the cache: reads of old records, and requests.
+const MEMORY_BESIDE_CACHE: u64 = 48 << 20;
 
 /// What the group coordinator goes by.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -180,6 +189,7 @@ impl ServerConfig {
                 why: "clients need an address that they can connect to".into(),
             });
         }
+        self.admin_listener = self.read_admin_listener()?;
         let this = self.clone();
         let layers = Layers::of_server(&this);
         let int32 = |name| layers.int(name) as i32;
@@ -191,6 +201,7 @@ impl ServerConfig {
         self.log_dirs = dirs.split(',').map(PathBuf::from).collect();
         self.journal_bytes = size("journal.bytes") as u64;
         self.cache_bytes = size("cache.bytes") as u64;
+        self.queued_request_bytes_max = positive("queued.max.request.bytes").filter(|&b| b > 0);
         self.auto_create_topics = layers.bool("auto.create.topics.enable");
         self.delete_topics = layers.bool("delete.topic.enable");
         self.num_partitions = int32("num.partitions");
@@ -205,6 +216,9 @@ impl ServerConfig {
         self.socket_send_buffer_bytes = positive("socket.send.buffer.bytes");
         self.log_retention_check_interval_ms = layers.int("log.retention.check.interval.ms");
         self.group = GroupLimits::of(&layers);
+        let memory = layers.text("node.memory.bytes").and_then(|v| v.parse().ok());
+        let largest_requests = (2 * self.request_bytes_max as u64).max(MEMORY_BESIDE_CACHE);
+        self.memory_bytes = memory.unwrap_or(self.cache_bytes + largest_requests);
         self.check_relations()?;
         Ok(self)
     }
@@ -221,6 +235,24 @@ impl ServerConfig {
                 ),
             });
         }
+        if self.memory_bytes < self.cache_bytes + MEMORY_BESIDE_CACHE {
+            return Err(ConfigError::Conflict {
+                first: "node.memory.bytes",
+                second: "cache.bytes",
+                why: format!(
+                    "{} must be {MEMORY_BESIDE_CACHE} or more above {}",
+                    self.memory_bytes, self.cache_bytes
+                ),
+            });
+        }
+        if let Some(queued) = self.queued_request_bytes_max.filter(|&q| q < self.request_bytes_max)
+        {
+            return Err(ConfigError::Conflict {
+                first: "queued.max.request.bytes",
+                second: "socket.request.max.bytes",
+                why: format!("{queued} must not be below {}", self.request_bytes_max),
+            });
+        }
         self.check_nodes(self.node_count.unwrap_or(1))
     }
 
@@ -234,6 +266,22 @@ impl ServerConfig {
             }),
             (node, broker) => Ok(NodeId(node.or(broker).unwrap_or(0))),
         }
+    }
+
+    fn read_admin_listener(&self) -> Result<Option<(String, u16)>, ConfigError> {
+        let Some(text) = self.set.get("admin.listener").filter(|text| !text.is_empty()) else {
+            return Ok(None);
+        };
+        let parsed = text.rsplit_once(':').and_then(|(host, port)| {
+            let host = host.trim_start_matches('[').trim_end_matches(']');
+            Some((host.to_owned(), port.parse().ok()?)).filter(|(host, _)| !host.is_empty())
+        });
+        let invalid = || ConfigError::Invalid {
+            name: "admin.listener".into(),
+            value: text.clone(),
+            why: "it is host:port, as in 127.0.0.1:9644".into(),
+        };
+        parsed.map(Some).ok_or_else(invalid)
     }
 
     /// The listeners of a key that clients use: those of a KRaft controller are left out.
@@ -330,6 +378,16 @@ mod tests {
     #[track_caller]
     fn refused(file: &str, expect: &str) {
         assert_eq!(load(file).unwrap_err().to_string(), expect);
+    }
+
+    #[test]
+    fn memory_follows_the_cache_and_the_largest_request_and_must_hold_them() {
+        let load = |text: &str| ServerConfig::load(text, &[]).map(|c| c.memory_bytes >> 20);
+        assert_eq!(load(""), Ok(64 + 200));
+        assert_eq!(load("cache.bytes=1048576\nsocket.request.max.bytes=1000"), Ok(1 + 48));
+        assert_eq!(load("node.memory.bytes=134217728"), Ok(128));
+        assert!(load("node.memory.bytes=67108864").is_err());
+        assert!(load("queued.max.request.bytes=1000").is_err());
     }
 
     #[test]

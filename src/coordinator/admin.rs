@@ -1,5 +1,6 @@
 //! Groups as administrators see them: list, describe, delete.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::coordinator::appends::Then;
@@ -11,6 +12,30 @@ use crate::coordinator::{GroupMap, Groups};
 
 /// The one kind of group there is.
 const CLASSIC: &str = "classic";
+
+/// How many groups, members and offsets a node has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupCounts {
+    /// Partitions of the offsets topic that are being read.
+    pub loading: usize,
+    /// Those that are served.
+    pub active: usize,
+    /// Groups by state.
+    pub states: [(&'static str, usize); 5],
+    /// Members of all groups.
+    pub members: usize,
+    /// Committed offsets of all groups.
+    pub offsets: usize,
+}
+
+impl Default for GroupCounts {
+    fn default() -> Self {
+        use State::{CompletingRebalance, Dead, Empty, PreparingRebalance, Stable};
+        let all = [Empty, PreparingRebalance, CompletingRebalance, Stable, Dead];
+        let states = all.map(|state| (state.name(), 0));
+        Self { loading: 0, active: 0, states, members: 0, offsets: 0 }
+    }
+}
 
 impl<R> Groups<R> {
     /// All groups of this node, by name. Filters that are empty let all pass; the case of states and
@@ -39,6 +64,23 @@ impl<R> Groups<R> {
             groups.filter(|g| passes(states, g.state.name())).map(listed).collect();
         all.sort_unstable_by(|a, b| a.group.cmp(&b.group));
         Ok(all)
+    }
+
+    /// What there is of each kind, for metrics.
+    pub fn counts(&self) -> GroupCounts {
+        let mut counts = GroupCounts::default();
+        for partition in self.partitions.values() {
+            *(if partition.loading { &mut counts.loading } else { &mut counts.active }) += 1;
+            for group in partition.groups.values() {
+                let known = counts.states.iter_mut().find(|(name, _)| *name == group.state.name());
+                if let Some((_, n)) = known {
+                    *n += 1;
+                }
+                counts.members += group.members.len();
+                counts.offsets += group.offsets.values().map(BTreeMap::len).sum::<usize>();
+            }
+        }
+        counts
     }
 
     /// One group.

@@ -54,6 +54,7 @@ use crate::coordinator::group::{Group, State};
 use crate::coordinator::ids::MemberIds;
 use crate::coordinator::timers::{Due, Timer, Timers};
 
+pub use admin::GroupCounts;
 pub use error::{AppendFailure, GroupError, RecordError};
 pub use group::CommittedOffset;
 pub use ids::partition_of;

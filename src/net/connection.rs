@@ -17,8 +17,9 @@
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
-use crate::api::{CloseReason, Outcome, PRODUCE};
+use crate::api::{self, CloseReason, Outcome, PRODUCE};
 use crate::base::Moment;
+use crate::net::budget::Held;
 use crate::runtime::network::Outgoing;
 use crate::wire::frame::{self, Answer, FrameError, SIZE_BYTES};
 
@@ -36,6 +37,12 @@ pub struct Connection {
     pub active_at: Moment,
     /// Bytes on their way to the client.
     pub out: Outgoing,
+    /// Memory that is counted for it.
+    pub held: Held,
+    /// Since when a request is unfinished.
+    pub unfinished_since: Option<Moment>,
+    /// Since when an answer is not taken.
+    pub unsent_since: Option<Moment>,
     /// Sequence of the next request.
     next: u64,
     /// Requests without an answer that may leave, oldest first; the first has sequence
@@ -46,9 +53,18 @@ pub struct Connection {
 
 #[derive(Debug)]
 struct Waiting {
-    is_produce: bool,
+    request: Served,
     /// `Some` once served; it leaves when it is the oldest.
     answer: Option<Answer>,
+}
+
+/// A request of which nothing is left to do, for whoever counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Served {
+    /// Numeric API key.
+    pub key: i16,
+    /// Beginning of the turn in which it came.
+    pub came: Moment,
 }
 
 /// What can be done with the bytes that are there.
@@ -68,7 +84,17 @@ impl Connection {
     /// A new connection.
     pub fn new(peer: IpAddr, now: Moment) -> Self {
         let (out, waiting) = (Outgoing::default(), VecDeque::new());
-        Self { peer, active_at: now, out, next: 0, waiting, throttled: false }
+        Self {
+            peer,
+            active_at: now,
+            out,
+            held: Held::default(),
+            unfinished_since: None,
+            unsent_since: None,
+            next: 0,
+            waiting,
+            throttled: false,
+        }
     }
 
     /// Looks at the bytes received. The frame that it returns counts as taken: the caller consumes
@@ -86,7 +112,8 @@ impl Connection {
             return Ok(Next::NeedBytes(0));
         };
         let Some(whole) = bytes.get(SIZE_BYTES..size) else { return Ok(Next::NeedBytes(size)) };
-        let is_produce = whole.starts_with(&PRODUCE.to_be_bytes());
+        let (key, _) = api::key_and_version(whole);
+        let is_produce = key == PRODUCE;
         self.throttled = self.out.len() > OUT_BYTES_MAX;
         if self.throttled || !self.may_serve(is_produce) {
             return Ok(Next::Busy);
@@ -96,41 +123,58 @@ impl Connection {
         }
         let sequence = self.next;
         self.next += 1;
-        self.waiting.push_back(Waiting { is_produce, answer: None });
+        let request = Served { key, came: Moment(0) };
+        self.waiting.push_back(Waiting { request, answer: None });
         Ok(Next::Serve(sequence, whole))
+    }
+
+    /// The frame that [`Self::next_frame`] returned last is served in the turn that began now.
+    pub fn began(&mut self, now: Moment) {
+        self.active_at = now;
+        self.unfinished_since = None;
+        if let Some(last) = self.waiting.back_mut() {
+            last.request.came = now;
+        }
     }
 
     /// N2.
     fn may_serve(&self, is_produce: bool) -> bool {
         let pipelined = is_produce
             && self.waiting.len() < WAITING_MAX
-            && self.waiting.back().is_none_or(|w| w.is_produce);
+            && self.waiting.back().is_none_or(|w| w.request.key == PRODUCE);
         self.waiting.is_empty() || pipelined
     }
 
-    /// The request was served.
+    /// The request was served; those that this ends are added to `served`.
     ///
     /// # Errors
     /// The reason to close the connection.
-    pub fn settle(&mut self, sequence: u64, outcome: Outcome) -> Result<(), CloseReason> {
+    pub fn settle(
+        &mut self,
+        sequence: u64,
+        outcome: Outcome,
+        served: &mut Vec<Served>,
+    ) -> Result<(), CloseReason> {
         match outcome {
             Outcome::Answer(answer) if answer.is_lost => return Err(CloseReason::Lost),
-            Outcome::Answer(answer) => self.answer(sequence, answer),
-            Outcome::Silent => self.answer(sequence, Answer::default()),
+            Outcome::Answer(answer) => self.answer(sequence, answer, served),
+            Outcome::Silent => self.answer(sequence, Answer::default(), served),
             Outcome::Parked => {}
             Outcome::Close(reason) => return Err(reason),
         }
         Ok(())
     }
 
-    /// A parked request is answered. N1.
-    pub fn answer(&mut self, sequence: u64, answer: Answer) {
+    /// A parked request is answered; those that this ends are added to `served`. N1.
+    pub fn answer(&mut self, sequence: u64, answer: Answer, served: &mut Vec<Served>) {
         let oldest = self.next - self.waiting.len() as u64;
         let at = sequence.checked_sub(oldest).and_then(|at| usize::try_from(at).ok());
         let Some(waiting) = at.and_then(|at| self.waiting.get_mut(at)) else { return };
         waiting.answer = Some(answer);
-        while let Some(answer) = self.waiting.front_mut().and_then(|w| w.answer.take()) {
-            self.waiting.pop_front();
+        while let Some(Waiting { request, answer: Some(answer) }) =
+            self.waiting.pop_front_if(|w| w.answer.is_some())
+        {
+            served.push(request);
             for part in answer.parts {
                 self.out.push(part);
             }
@@ -140,6 +184,11 @@ impl Connection {
     /// Whether the next request was held back until the client has read (N3).
     pub fn is_throttled(&self) -> bool {
         self.throttled
+    }
+
+    /// Whether it has not finished a request, or not taken an answer, since `at` or before.
+    pub fn is_stuck_since(&self, at: Moment) -> bool {
+        [self.unfinished_since, self.unsent_since].into_iter().flatten().any(|since| since <= at)
     }
 
     /// Whether no request waits and nothing is on its way out.
@@ -185,20 +234,22 @@ mod tests {
 
     #[test]
     fn pipelined_produce_requests_wait_together_and_answers_keep_their_order() {
-        let mut c = connection();
+        let (mut c, mut served) = (connection(), Vec::new());
         assert_eq!([serves(&mut c, PRODUCE), serves(&mut c, PRODUCE)], [Some(0), Some(1)]);
         assert_eq!(serves(&mut c, FETCH), None, "a fetch waits for the produces before it");
-        c.answer(1, answer("second"));
+        c.answer(1, answer("second"), &mut served);
         assert_eq!(sent(&mut c), "");
-        c.answer(0, answer("first "));
+        c.answer(0, answer("first "), &mut served);
         assert_eq!(sent(&mut c), "first second");
         assert_eq!(serves(&mut c, FETCH), Some(2));
         assert_eq!(serves(&mut c, PRODUCE), None, "nothing passes a parked fetch");
-        c.settle(2, Outcome::Answer(answer("third"))).unwrap();
+        c.settle(2, Outcome::Answer(answer("third")), &mut served).unwrap();
         assert_eq!(serves(&mut c, PRODUCE), Some(3));
-        c.settle(3, Outcome::Silent).unwrap();
+        c.settle(3, Outcome::Silent, &mut served).unwrap();
         assert_eq!(sent(&mut c), "third");
         assert!(c.is_quiet());
+        let keys: Vec<_> = served.iter().map(|s| s.key).collect();
+        assert_eq!(keys, [PRODUCE, PRODUCE, FETCH, PRODUCE], "each is told when it is done");
     }
 
     #[test]
@@ -208,6 +259,7 @@ mod tests {
         c.answer(
             0,
             Answer { parts: vec![Bytes::from(vec![0; OUT_BYTES_MAX + 1])], is_lost: false },
+            &mut Vec::new(),
         );
         assert_eq!(serves(&mut c, FETCH), None);
         c.out.advance(1);
@@ -235,7 +287,7 @@ mod tests {
     #[test]
     fn a_late_answer_for_an_unknown_request_is_dropped() {
         let mut c = connection();
-        c.answer(7, answer("x"));
+        c.answer(7, answer("x"), &mut Vec::new());
         assert!(c.is_quiet());
     }
 }

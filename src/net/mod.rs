@@ -3,4 +3,6 @@
 //! [`connection::Connection`] is one client's side of the broker and does no I/O; the node's turn
 //! (`server::node`) moves bytes between it and the sockets.
 
+pub mod admission;
+pub mod budget;
 pub mod connection;

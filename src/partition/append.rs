@@ -16,7 +16,7 @@ use crate::wire::record::{self, BatchBuilder, ProducerStamp, Record};
 const MAGIC: i8 = 2;
 /// Decompressed, a batch may be this many times `max.message.bytes`, and at least
 /// [`OPENED_BYTES_MIN`].
-const OPENED_FACTOR: usize = 64;
+const OPENED_FACTOR: usize = 16;
 const OPENED_BYTES_MIN: usize = 16 << 20;
 
 /// What a topic asks of a batch.

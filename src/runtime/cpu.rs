@@ -26,6 +26,19 @@ pub fn pin_to(cpu: usize) {
     }
 }
 
+/// The calling thread, as the kernel numbers it.
+pub fn thread_id() -> i32 {
+    // SAFETY: a system call without memory that cannot fail.
+    unsafe { libc::gettid() }
+}
+
+/// Time in nanoseconds that a thread of this process was ready to run and did not, because others
+/// ran on its core; `None` when the kernel does not tell.
+pub fn run_queue_delay_ns(thread: i32) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/self/task/{thread}/schedstat")).ok()?;
+    text.split_whitespace().nth(1)?.parse().ok()
+}
+
 /// Makes the calling thread yield to the other threads of its core (nice value, 0..=19).
 pub fn be_nice(nice: i32) {
     // SAFETY: a plain system call on the calling thread; failure changes nothing.

@@ -281,6 +281,13 @@ impl Network for Front {
         self.entries.push_back(entry.user_data(data));
     }
 
+    fn buffer(&self, id: ConnectionId, frame_bytes: usize) -> (usize, usize) {
+        match self.connections.get((id.0 & INDEX_MASK) as usize) {
+            Some(c) if c.id == id => c.inbox.size_and_growth(frame_bytes),
+            _ => (0, 0),
+        }
+    }
+
     fn send(&mut self, id: ConnectionId, out: &mut Outgoing) -> Sent {
         let Some(connection) = self.find(id) else { return Sent::Gone };
         while !out.is_empty() {

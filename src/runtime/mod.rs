@@ -13,4 +13,5 @@ pub mod front;
 pub mod mailbox;
 pub mod network;
 pub mod random;
+pub mod space;
 pub mod waker;

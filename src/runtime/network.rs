@@ -52,6 +52,9 @@ pub trait Network {
     fn consume(&mut self, id: ConnectionId, bytes: usize);
     /// Receives more. `frame_bytes` is the size of the frame that has begun, 0 when unknown.
     fn receive(&mut self, id: ConnectionId, frame_bytes: usize);
+    /// Size of the buffer in which the connection's bytes arrive, and how much [`Self::receive`] with
+    /// this `frame_bytes` would add to it.
+    fn buffer(&self, id: ConnectionId, frame_bytes: usize) -> (usize, usize);
     /// Sends as much of `out` as the socket takes, and removes it from `out`.
     fn send(&mut self, id: ConnectionId, out: &mut Outgoing) -> Sent;
     /// Ends a connection; no event comes for it any more.
@@ -140,13 +143,24 @@ impl RecvBuf {
         self.start = (self.start + bytes).min(self.end);
     }
 
+    /// Size in memory, and how much [`Self::room`] would add to it.
+    pub fn size_and_growth(&self, frame_bytes: usize) -> (usize, usize) {
+        let wanted = Self::wanted(self.end - self.start, frame_bytes);
+        let growth = wanted.next_power_of_two().saturating_sub(self.buf.len());
+        (self.buf.len(), if self.buf.len() < wanted { growth } else { 0 })
+    }
+
+    fn wanted(held: usize, frame_bytes: usize) -> usize {
+        frame_bytes.clamp(held + ROOM_FREE, (2 * held).max(ROOM_MIN))
+    }
+
     /// Room for more. `frame_bytes` is the size of the frame that has begun, 0 when unknown.
     pub fn room(&mut self, frame_bytes: usize) -> &mut [u8] {
         let held = self.end - self.start;
         if held == 0 {
             self.shrink();
         }
-        let wanted = frame_bytes.clamp(held + ROOM_FREE, (2 * held).max(ROOM_MIN));
+        let wanted = Self::wanted(held, frame_bytes);
         if self.buf.len() < wanted {
             let mut larger = vec![0; wanted.next_power_of_two()].into_boxed_slice();
             larger[..held].copy_from_slice(&self.buf[self.start..self.end]);

@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use socket2::Socket;
 
+use crate::admin::Nodes;
+use crate::admin::http::Endpoint;
 use crate::base::NodeId;
 use crate::config::{Layers, Listener, NodeLimits, ServerConfig};
 use crate::image::Node as NodeEntry;
@@ -22,6 +24,7 @@ use crate::runtime::committer::Committer;
 use crate::runtime::files::Files;
 use crate::runtime::front::{self, Front};
 use crate::runtime::mailbox::{Receiver, Sender, mailbox};
+use crate::runtime::space::Probe;
 use crate::runtime::waker::Waker;
 use crate::runtime::{clock, cpu, random};
 use crate::server::data_dir::{DataDirError, DataDirs};
@@ -48,6 +51,16 @@ pub enum ServerError {
     /// The settings do not fit the number of nodes.
     #[error(transparent)]
     Config(#[from] crate::config::ConfigError),
+    /// The port of metrics and health.
+    #[error("cannot serve admin.listener on {host}:{port}: {source}{}", hint(.source))]
+    Admin {
+        /// As configured.
+        host: String,
+        /// As configured.
+        port: u16,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// A listener.
     #[error("cannot listen on {listener}: {source}{}", hint(.source))]
     Listen {
@@ -57,7 +70,7 @@ pub enum ServerError {
         source: io::Error,
     },
     /// A node's log directory.
-    #[error("node {node}: {source}")]
+    #[error("node {node}: {source}; {}", .source.remedy())]
     Storage {
         /// The node.
         node: NodeId,
@@ -79,7 +92,9 @@ pub enum ServerError {
 
 fn hint(e: &io::Error) -> &'static str {
     match e.kind() {
-        io::ErrorKind::AddrInUse => "; another server has the port: stop it or change listeners",
+        io::ErrorKind::AddrInUse => {
+            "; another server has the port: stop it or configure another one"
+        }
         io::ErrorKind::PermissionDenied => "; ports below 1024 need a privilege",
         _ => "",
     }
@@ -91,6 +106,7 @@ pub struct Server {
     boxes: Vec<Sender<Mail>>,
     told: mpsc::Receiver<Told>,
     one_ended: bool,
+    admin: Option<Endpoint>,
     /// Where each node listens.
     pub addresses: Vec<(NodeId, SocketAddr)>,
     /// Data directories without direct I/O.
@@ -129,6 +145,7 @@ impl Server {
         let dirs = DataDirs::open(config)?;
         config.check_nodes(dirs.nodes)?;
         let (mut seeds, boxes, addresses) = seeds(config, &dirs)?;
+        let admin = admin(config, &boxes)?;
         let entries = seeds.iter().map(|s| node_entry(s, &addresses)).collect();
         let cluster_id = dirs.cluster_id.as_str().into();
         let shards = seeds.len();
@@ -146,7 +163,13 @@ impl Server {
             nodes.push(thread::Builder::new().name(name).spawn(run)?);
         }
         let buffered = dirs.buffered.clone();
-        Ok(Self { nodes, boxes, told, one_ended: false, addresses, buffered, _dirs: dirs })
+        let one_ended = false;
+        Ok(Self { nodes, boxes, told, one_ended, admin, addresses, buffered, _dirs: dirs })
+    }
+
+    /// Where metrics and health are served.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(|admin| admin.address)
     }
 
     /// Waits until every node accepts connections.
@@ -228,6 +251,12 @@ fn seeds(config: &ServerConfig, dirs: &DataDirs) -> Result<Seeds, ServerError> {
     Ok((seeds, boxes, addresses))
 }
 
+fn admin(config: &ServerConfig, boxes: &[Sender<Mail>]) -> Result<Option<Endpoint>, ServerError> {
+    let Some((host, port)) = &config.admin_listener else { return Ok(None) };
+    let failed = |source| ServerError::Admin { host: host.clone(), port: *port, source };
+    Endpoint::start((host, *port), Nodes::new(boxes.to_vec())).map(Some).map_err(failed)
+}
+
 fn bind(listener: &Listener, config: &ServerConfig) -> Result<(Socket, SocketAddr), ServerError> {
     let failed = |source| ServerError::Listen { listener: listener.clone(), source };
     let host = if listener.host.is_empty() { "0.0.0.0" } else { &listener.host };
@@ -303,6 +332,7 @@ fn run_node(seed: Seed, tell: &mpsc::Sender<Told>) -> Result<(), ServerError> {
     let mut shard = Shard::new(seed.index, seed.config, store, random);
     let shown = std::path::absolute(&dir).unwrap_or(dir);
     shard.dir = shown.to_string_lossy().into();
+    shard.space = Some(Probe::new(shown));
     shard.begin_turn(now, wall);
     if let Some(start) = seed.start.filter(|_| seed.index == CONTROLLER) {
         shard.start_controller(start);
@@ -335,6 +365,9 @@ fn net_limits(config: &ServerConfig) -> NetLimits {
     let for_ever = Duration::from_hours(24 * 365 * 100);
     NetLimits {
         frame_bytes_max: config.request_bytes_max,
+        memory_bytes: config.memory_bytes as usize,
+        queued_bytes_max: config.queued_request_bytes_max,
+        waiting_max: usize::try_from(config.listen_backlog).unwrap_or(0),
         idle_max: if idle_ms == 0 { for_ever } else { Duration::from_millis(idle_ms) },
     }
 }

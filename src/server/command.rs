@@ -6,9 +6,11 @@ use std::process::ExitCode;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use tracing::Level;
 
 use crate::config::{self, ServerConfig};
 use crate::server::boot::Server;
+use crate::server::catalogue;
 
 const USAGE: &str = "\
 Runs a broker: one node per core.
@@ -17,6 +19,9 @@ Usage: klamm server [server.properties] [--override key=value]...
 
   server.properties      Kafka's own property names, in Java properties syntax
   --override key=value   sets one property, over what the file says; may be repeated
+  --log-level LEVEL      error, warn, info, debug or trace; info unless told
+  --log-format FORMAT    text or json: one line per event on standard error
+  --errors               every warning and error of the log, with what to do about it
   --help                 this text, and every property with type, default, range and meaning
   --version              the version
 
@@ -28,7 +33,15 @@ Without a file, nodes listen on 127.0.0.1:9092 and up, and keep their data in ./
 enum Asked {
     Help,
     Version,
-    Run { file: Option<String>, overrides: Vec<(String, String)> },
+    Errors,
+    Run { file: Option<String>, overrides: Vec<(String, String)>, log: Log },
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Log {
+    level: Level,
+    json: bool,
 }
 
 /// Runs the command with its arguments (without its name).
@@ -37,7 +50,8 @@ pub fn main(args: &[String]) -> ExitCode {
         Err(why) => Err(format!("{why}\n\n{USAGE}")),
         Ok(Asked::Help) => say(&format!("{USAGE}\nProperties:\n\n{}", config::help())),
         Ok(Asked::Version) => say(&format!("klamm {}\n", env!("CARGO_PKG_VERSION"))),
-        Ok(Asked::Run { file, overrides }) => run(file.as_deref(), &overrides),
+        Ok(Asked::Errors) => say(&catalogue::text()),
+        Ok(Asked::Run { file, overrides, log }) => run(file.as_deref(), &overrides, log),
     };
     match ran {
         Ok(()) => ExitCode::SUCCESS,
@@ -50,6 +64,7 @@ pub fn main(args: &[String]) -> ExitCode {
 
 fn parse(args: &[String]) -> Result<Asked, String> {
     let (mut file, mut overrides) = (None, Vec::new());
+    let mut log = Log { level: Level::INFO, json: false };
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         let (flag, inline) = match arg.split_once('=') {
@@ -59,6 +74,20 @@ fn parse(args: &[String]) -> Result<Asked, String> {
         match flag {
             "--help" | "-h" => return Ok(Asked::Help),
             "--version" => return Ok(Asked::Version),
+            "--errors" => return Ok(Asked::Errors),
+            "--log-level" => {
+                let level = inline.or_else(|| args.next().cloned()).unwrap_or_default();
+                log.level =
+                    level.parse().map_err(|_| format!("no log level is named {level:?}"))?;
+            }
+            "--log-format" => {
+                let format = inline.or_else(|| args.next().cloned()).unwrap_or_default();
+                log.json = match format.as_str() {
+                    "json" => true,
+                    "text" => false,
+                    _ => return Err(format!("--log-format is text or json, not {format:?}")),
+                };
+            }
             "--override" => {
                 let pair = inline.or_else(|| args.next().cloned()).unwrap_or_default();
                 let (key, value) = pair
@@ -71,10 +100,10 @@ fn parse(args: &[String]) -> Result<Asked, String> {
             _ => file = Some(arg.clone()),
         }
     }
-    Ok(Asked::Run { file, overrides })
+    Ok(Asked::Run { file, overrides, log })
 }
 
-fn run(file: Option<&str>, overrides: &[(String, String)]) -> Result<(), String> {
+fn run(file: Option<&str>, overrides: &[(String, String)], log: Log) -> Result<(), String> {
     let text = match file {
         None => String::new(),
         Some(path) => {
@@ -82,11 +111,12 @@ fn run(file: Option<&str>, overrides: &[(String, String)]) -> Result<(), String>
         }
     };
     let config = ServerConfig::load(&text, overrides).map_err(|e| e.to_string())?;
-    tracing_subscriber::fmt()
-        .with_writer(stderr)
-        .with_ansi(stderr().is_terminal())
-        .with_max_level(tracing::Level::INFO)
-        .init();
+    let lines = tracing_subscriber::fmt().with_writer(stderr).with_max_level(log.level);
+    if log.json {
+        lines.json().flatten_event(true).init();
+    } else {
+        lines.with_ansi(stderr().is_terminal()).init();
+    }
     // Before the nodes, so that a signal while they start is not lost.
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(|e| e.to_string())?;
     let mut server = Server::start(&config).map_err(|e| e.to_string())?;
@@ -120,6 +150,9 @@ fn announce(server: &Server, config: &ServerConfig) -> Result<(), String> {
     for (node, address) in &server.addresses {
         say(&format!("node {node} listens on {address}\n"))?;
     }
+    if let Some(address) = server.admin_address() {
+        say(&format!("metrics and health on http://{address}\n"))?;
+    }
     let dirs: Vec<_> = config.log_dirs.iter().map(|d| d.display().to_string()).collect();
     say(&format!("klamm is ready; data in {}\n", dirs.join(", ")))
 }
@@ -139,7 +172,8 @@ mod tests {
             |line: &str| parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
         let run = |file: Option<&str>, set: &[(&str, &str)]| {
             let overrides = set.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
-            Ok(Asked::Run { file: file.map(Into::into), overrides })
+            let log = Log { level: Level::INFO, json: false };
+            Ok(Asked::Run { file: file.map(Into::into), overrides, log })
         };
         assert_eq!(ask(""), run(None, &[]));
         assert_eq!(
@@ -148,7 +182,17 @@ mod tests {
         );
         assert_eq!(ask("--override=a=b --override c="), run(None, &[("a", "b"), ("c", "")]));
         assert_eq!(ask("--help"), Ok(Asked::Help));
-        for bad in ["--overide a=b", "--override", "--override a", "a b"] {
+        let log = Log { level: Level::DEBUG, json: true };
+        let with_log = Asked::Run { file: None, overrides: vec![], log };
+        assert_eq!(ask("--log-format json --log-level=debug"), Ok(with_log));
+        for bad in [
+            "--log-level loud",
+            "--log-format xml",
+            "--overide a=b",
+            "--override",
+            "--override a",
+            "a b",
+        ] {
             assert!(ask(bad).is_err(), "{bad}");
         }
     }

@@ -5,6 +5,8 @@
 //! it tests is the turn as it stands.
 
 pub mod boot;
+pub mod catalogue;
+mod clients;
 pub mod command;
 pub mod data_dir;
 pub mod outside;

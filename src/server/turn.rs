@@ -11,12 +11,15 @@
 //! api) above a shard and the servants below it.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::api;
 use crate::base::{DetMap, Moment, WallMs};
-use crate::net::connection::{Connection, Next};
+use crate::metrics::{Refusal, Turn};
+use crate::net::admission::Admission;
+use crate::net::budget::Budget;
+use crate::net::connection::{Connection, Next, Served};
+use crate::runtime::cpu;
 use crate::runtime::network::{ConnectionId, NetEvent, Network, Sent};
 use crate::shard::{CONTROLLER, Mail, Post, Shard, Slot};
 use crate::storage::{Commit, CommitDone, Job, JobDone};
@@ -62,6 +65,12 @@ pub struct NetLimits {
     pub frame_bytes_max: usize,
     /// `connections.max.idle.ms`.
     pub idle_max: Duration,
+    /// `node.memory.bytes`.
+    pub memory_bytes: usize,
+    /// `queued.max.request.bytes`.
+    pub queued_bytes_max: Option<usize>,
+    /// Connections that may wait to be taken.
+    pub waiting_max: usize,
 }
 
 /// How long a stop waits for answers that are under way.
@@ -71,23 +80,34 @@ const STOP_WITHIN: Duration = Duration::from_secs(5);
 pub struct Node {
     /// All state but the connections.
     pub shard: Shard,
-    limits: NetLimits,
-    connections: DetMap<ConnectionId, Connection>,
-    per_ip: DetMap<IpAddr, usize>,
+    pub(super) limits: NetLimits,
+    pub(super) connections: DetMap<ConnectionId, Connection>,
+    pub(super) admission: Admission,
+    pub(super) budget: Budget,
+    /// Connections that may not read until memory is given back.
+    pub(super) paused: Vec<ConnectionId>,
+    /// When those that hold much memory are looked at.
+    pub(super) relief_at: Moment,
+    /// Memory of the fetch sessions, and when it is worked out again.
+    pub(super) session_bytes: (usize, Moment),
     /// No connection is idle for too long before this.
-    idle_look_at: Moment,
+    pub(super) idle_look_at: Moment,
     /// Connections with bytes to send.
     dirty: Vec<ConnectionId>,
     /// Connections whose next request may be served now.
-    ready: Vec<ConnectionId>,
+    pub(super) ready: Vec<ConnectionId>,
     /// Connections whose produce request waits for room in the journal.
     stalled: Vec<ConnectionId>,
     events: Vec<NetEvent>,
     jobs: Vec<Job>,
+    /// Requests that this turn has ended.
+    served: Vec<Served>,
+    /// What this turn does.
+    work: Turn,
     /// A log that is read back goes on in the next turn.
     loads: bool,
     accepting: bool,
-    stopping_until: Option<Moment>,
+    pub(super) stopping_until: Option<Moment>,
 }
 
 impl Node {
@@ -97,13 +117,19 @@ impl Node {
             shard,
             limits,
             connections: DetMap::default(),
-            per_ip: DetMap::default(),
+            admission: Admission::default(),
+            budget: Budget::new(limits.memory_bytes, limits.queued_bytes_max),
+            paused: Vec::new(),
+            relief_at: Moment::NEVER,
+            session_bytes: (0, Moment(0)),
             idle_look_at: Moment::NEVER,
             dirty: Vec::new(),
             ready: Vec::new(),
             stalled: Vec::new(),
             events: Vec::new(),
             jobs: Vec::new(),
+            served: Vec::new(),
+            work: Turn::default(),
             loads: true,
             accepting: false,
             stopping_until: None,
@@ -121,6 +147,7 @@ impl Node {
         outside.wait(timeout, &mut events)?;
         let (now, wall) = outside.now();
         self.shard.begin_turn(now, wall);
+        self.work = Turn { events: events.len() as u32, ..Turn::default() };
         self.collect_disk(outside);
         self.collect_mail(outside);
         for event in events.drain(..) {
@@ -133,7 +160,9 @@ impl Node {
             self.accepting = true;
             outside.start_accepting();
         }
+        self.admit_waiting(outside);
         self.close_idle(outside);
+        self.mind_memory(outside);
         self.serve_all(outside);
         if let Some(commit) = self.shard.store.commit(self.shard.now) {
             outside.start_commit(commit);
@@ -144,10 +173,22 @@ impl Node {
             outside.start_job(job);
         }
         self.deliver(outside);
+        self.count(outside.now().0);
         if self.shard.failed {
-            return Err(io::Error::other("the journal failed; see the log for the disk's error"));
+            let what = "the journal or the metadata log failed; see the log for the disk's error";
+            return Err(io::Error::other(what));
         }
         Ok(!self.has_stopped())
+    }
+
+    /// Counts the turn, which ends now, and the requests that it has ended.
+    fn count(&mut self, end: Moment) {
+        self.work.took = end.since(self.shard.now);
+        self.work.answers = self.served.len() as u32;
+        for request in self.served.drain(..) {
+            self.shard.metrics.on_answered(request.key, end.since(request.came));
+        }
+        self.shard.metrics.on_turn(self.work);
     }
 
     /// How long the next turn would wait for an event; `None`: as long as it takes.
@@ -160,7 +201,9 @@ impl Node {
             return Some(Duration::ZERO);
         }
         let stop = self.stopping_until.unwrap_or(Moment::NEVER);
-        let next = self.shard.next_deadline().min(self.idle_look_at).min(stop);
+        let waiting = self.admission.next_deadline(&self.shard.limits, now);
+        let own = self.idle_look_at.min(self.relief_at).min(waiting).min(stop);
+        let next = self.shard.next_deadline().min(own);
         (next != Moment::NEVER).then(|| next.since(now))
     }
 
@@ -168,13 +211,16 @@ impl Node {
         let mut events = Vec::new();
         let now = self.shard.now;
         while let Some(done) = outside.finished_commit() {
+            self.work.results += 1;
             self.shard.store.on_commit(done, now, &mut events);
             self.ready.append(&mut self.stalled);
         }
         while let Some(done) = outside.finished_job() {
+            self.work.results += 1;
             self.shard.store.on_job(done, now, &mut events);
             self.ready.append(&mut self.stalled);
         }
+        self.shard.store.take_events(&mut events);
         for event in &events {
             self.shard.on_store_event(event);
         }
@@ -182,6 +228,7 @@ impl Node {
 
     fn collect_mail(&mut self, outside: &mut impl Outside) {
         while let Some(mail) = outside.mail() {
+            self.work.mail += 1;
             match mail {
                 Mail::Request { call, frame } => {
                     let slot = call.slot;
@@ -207,6 +254,15 @@ impl Node {
                     api::change::create_missing(&mut self.shard, names);
                 }
                 Mail::Applied { by, number } => self.shard.on_applied(by, number),
+                Mail::Observe { whole, to } => {
+                    let mut observed = self.shard.observe(cpu::thread_id(), whole);
+                    observed.ready &= self.stopping_until.is_none();
+                    if let Some(counts) = &mut observed.counts {
+                        self.add_counts(counts);
+                    }
+                    // Whoever asked has given up waiting, or there is room for the one answer.
+                    let _ = to.try_send(observed);
+                }
                 Mail::Stop => self.stop(outside),
             }
         }
@@ -224,23 +280,6 @@ impl Node {
         }
     }
 
-    fn accept(&mut self, id: ConnectionId, peer: SocketAddr, outside: &mut impl Outside) {
-        let from_here = self.per_ip.entry(peer.ip()).or_default();
-        let limits = &self.shard.limits;
-        let full = self.connections.len() >= limits.connections_max as usize
-            || *from_here >= limits.connections_from(&peer.ip().to_string()) as usize;
-        if full || self.stopping_until.is_some() {
-            tracing::debug!(%peer, "connection refused: too many, or stopping");
-            outside.net().close(id);
-            return;
-        }
-        *from_here += 1;
-        let now = self.shard.now;
-        self.idle_look_at = self.idle_look_at.min(now + self.limits.idle_max);
-        self.connections.insert(id, Connection::new(peer.ip(), now));
-        outside.net().receive(id, 0);
-    }
-
     /// Serves what can be served, answers what can be answered, until neither is left.
     fn serve_all(&mut self, outside: &mut impl Outside) {
         loop {
@@ -248,6 +287,7 @@ impl Node {
             for id in ready.drain(..) {
                 if let Err(reason) = self.serve(id, outside) {
                     tracing::debug!(connection = id.0, %reason, "connection closed");
+                    self.shard.metrics.refuse(reason.refusal());
                     self.close(id, outside);
                 }
             }
@@ -259,7 +299,7 @@ impl Node {
                     self.close(id, outside);
                 }
                 if let Some(connection) = self.connections.get_mut(&id) {
-                    connection.answer(slot.sequence, answer);
+                    connection.answer(slot.sequence, answer, &mut self.served);
                     self.dirty.push(id);
                     ready.push(id);
                 }
@@ -295,11 +335,17 @@ impl Node {
                 }
                 Next::Serve(sequence, frame) => {
                     used += frame.len() + crate::wire::frame::SIZE_BYTES;
-                    connection.active_at = self.shard.now;
+                    connection.began(self.shard.now);
+                    self.work.requests += 1;
+                    self.work.request_bytes += frame.len() as u64;
                     let shard = self.shard.index;
                     let slot = Slot { shard, connection: id.0, sequence };
                     let outcome = api::dispatch(&mut self.shard, slot, connection.peer, frame);
-                    connection.settle(sequence, outcome)?;
+                    let (key, version) = api::key_and_version(frame);
+                    if !matches!(outcome, api::Outcome::Close(_)) {
+                        self.shard.metrics.on_request(key, version, frame.len());
+                    }
+                    connection.settle(sequence, outcome, &mut self.served)?;
                 }
             }
         };
@@ -308,7 +354,7 @@ impl Node {
         }
         net.consume(id, used);
         if let Some(frame_bytes) = wanted {
-            net.receive(id, frame_bytes);
+            self.read_on(id, frame_bytes, outside);
         }
         Ok(())
     }
@@ -320,45 +366,25 @@ impl Node {
             if connection.out.is_empty() {
                 continue;
             }
-            match outside.net().send(id, &mut connection.out) {
-                Sent::All => self.ready.extend(connection.is_throttled().then_some(id)),
-                Sent::Blocked => {}
-                Sent::Gone => self.close(id, outside),
+            let before = connection.out.len();
+            let sent = outside.net().send(id, &mut connection.out);
+            self.shard.metrics.sent_bytes += (before - connection.out.len()) as u64;
+            match sent {
+                Sent::All => {
+                    connection.unsent_since = None;
+                    self.ready.extend(connection.is_throttled().then_some(id));
+                }
+                Sent::Blocked => {
+                    connection.unsent_since.get_or_insert(self.shard.now);
+                }
+                Sent::Gone => {
+                    self.close(id, outside);
+                    continue;
+                }
             }
+            self.hold(id, outside);
         }
         self.dirty = dirty;
-    }
-
-    fn close(&mut self, id: ConnectionId, outside: &mut impl Outside) {
-        outside.net().close(id);
-        self.forget(id);
-    }
-
-    fn forget(&mut self, id: ConnectionId) {
-        let Some(connection) = self.connections.remove(&id) else { return };
-        if let Some(count) = self.per_ip.get_mut(&connection.peer) {
-            *count -= 1;
-            if *count == 0 {
-                self.per_ip.remove(&connection.peer);
-            }
-        }
-        self.shard.on_closed(id);
-    }
-
-    fn close_idle(&mut self, outside: &mut impl Outside) {
-        let (now, idle_max) = (self.shard.now, self.limits.idle_max);
-        if now < self.idle_look_at {
-            return;
-        }
-        let is_idle = |c: &Connection| c.is_quiet() && now.since(c.active_at) >= idle_max;
-        let idle: Vec<_> =
-            self.connections.iter().filter(|(_, c)| is_idle(c)).map(|(id, _)| *id).collect();
-        for id in idle {
-            self.close(id, outside);
-        }
-        // A parked request keeps its connection; it is looked at again a whole period later.
-        let next = self.connections.values().map(|c| c.active_at + idle_max).min();
-        self.idle_look_at = next.map_or(Moment::NEVER, |at| at.max(now + idle_max / 2));
     }
 
     fn deliver(&mut self, outside: &mut impl Outside) {
@@ -372,6 +398,10 @@ impl Node {
 
     fn stop(&mut self, outside: &mut impl Outside) {
         outside.stop_accepting();
+        for id in self.admission.drain() {
+            self.shard.metrics.refuse(Refusal::Stopping);
+            outside.net().close(id);
+        }
         self.stopping_until = Some(self.shard.now + STOP_WITHIN);
     }
 

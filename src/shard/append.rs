@@ -5,6 +5,7 @@
 
 use crate::base::{LeaderEpoch, Moment, Offset};
 use crate::coordinator::AppendFailure;
+use crate::metrics::Traffic;
 use crate::partition::append::{self, Refusal};
 use crate::partition::leader::Effect;
 use crate::partition::producers::{ProducerError, Sequence};
@@ -62,11 +63,68 @@ pub enum Acks {
 }
 
 impl Shard {
-    /// Appends the bytes that a producer sent for one partition.
+    /// Appends the bytes that a producer sent for one partition, and counts them.
     ///
     /// # Errors
     /// [`ProduceError`]; nothing was written.
     pub fn append_produced(
+        &mut self,
+        log: LogId,
+        header: BatchHeader,
+        batch: &[u8],
+        acks: Acks,
+    ) -> Result<Produced, ProduceError> {
+        let result = self.try_append(log, header, batch, acks);
+        match &result {
+            Ok(_) => self.count(log, |t| {
+                t.produces += 1;
+                t.messages_in += u64::try_from(header.count).unwrap_or(0);
+                t.bytes_in += batch.len() as u64;
+            }),
+            Err(e) => self.count_refused(log, batch.len(), e),
+        }
+        result
+    }
+
+    /// Counts a batch that is not appended.
+    pub fn count_refused(&mut self, log: LogId, bytes: usize, error: &ProduceError) {
+        use Refusal::{Corrupt, NoKey, OverSegment, TooLarge};
+        self.count(log, |t| {
+            t.produces += 1;
+            t.produces_failed += 1;
+            match error {
+                ProduceError::Refused(TooLarge { .. } | OverSegment { .. }) => {
+                    t.bytes_rejected += bytes as u64;
+                }
+                ProduceError::Refused(Corrupt(_)) => t.invalid_crc += 1,
+                ProduceError::Refused(NoKey(_)) => t.no_key += 1,
+                ProduceError::Producer(_) => t.invalid_sequence += 1,
+                _ => {}
+            }
+        });
+    }
+
+    /// Counts a read for a fetch; `log` is `None` when the partition is not there.
+    pub fn count_fetch(&mut self, log: Option<LogId>, bytes: usize, failed: bool) {
+        let add = |t: &mut Traffic| {
+            t.fetches += 1;
+            t.bytes_out += bytes as u64;
+            t.fetches_failed += u64::from(failed);
+        };
+        match log {
+            Some(log) => self.count(log, add),
+            None => add(&mut self.metrics.traffic),
+        }
+    }
+
+    fn count(&mut self, log: LogId, add: impl Fn(&mut Traffic)) {
+        add(&mut self.metrics.traffic);
+        if let Some(partition) = self.partitions.get_mut(log) {
+            add(&mut partition.traffic);
+        }
+    }
+
+    fn try_append(
         &mut self,
         log: LogId,
         header: BatchHeader,
@@ -163,8 +221,12 @@ impl Shard {
             StoreEvent::Readable { log } => self.wake_readers(*log),
             StoreEvent::LogStartMoved { log, start } => self.on_safe_start(*log, *start),
             StoreEvent::Failed { log, error } => {
-                tracing::error!(%error, "storage failed");
+                tracing::error!(%error, remedy = error.remedy(), "storage failed");
                 match log {
+                    // Nothing can be decided any more; a restart reads it back.
+                    Some(log) if self.publisher.as_ref().is_some_and(|p| p.log() == *log) => {
+                        self.failed = true;
+                    }
                     Some(log) => self.fail_waits(*log),
                     None => self.failed = true,
                 }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use crate::image::{Delta, Image};
 
 use crate::shard::call::{Call, Slot};
+use crate::shard::observe::Observed;
 use crate::wire::frame::Answer;
 
 /// Position of a shard in its process, `0..node.count`. Its node id is `node.id` plus this.
@@ -64,6 +65,13 @@ pub enum Mail {
         by: ShardIndex,
         /// The change.
         number: u64,
+    },
+    /// Tell how you are, and what you counted if `whole`.
+    Observe {
+        /// All of it.
+        whole: bool,
+        /// Where to.
+        to: async_channel::Sender<Observed>,
     },
     /// Answer what is under way, then stop.
     Stop,

@@ -187,14 +187,21 @@ impl Shard {
     pub fn apply_image(&mut self, image: Arc<Image>, delta: &Delta) {
         self.image = image;
         self.ready = true;
+        let of_brokers = |r: &image::Resource| matches!(r.level, Level::Node | Level::Cluster);
+        let brokers_changed = delta.configs.iter().any(of_brokers);
+        if brokers_changed {
+            self.plain_settings = None;
+        }
         for id in &delta.topics {
             match self.image.topic_by_id(*id).cloned() {
-                Some(topic) => self.apply_topic(&topic),
+                Some(topic) => {
+                    let settings = self.topic_settings(&topic);
+                    self.apply_topic(&topic, &settings);
+                }
                 None => self.remove_topic(*id),
             }
         }
-        let of_brokers = |r: &image::Resource| matches!(r.level, Level::Node | Level::Cluster);
-        let changed: Vec<_> = if delta.configs.iter().any(of_brokers) {
+        let changed: Vec<_> = if brokers_changed {
             self.limits = NodeLimits::of(&self.image.layers(self.node, &self.config));
             self.image.topics().cloned().collect()
         } else {
@@ -202,7 +209,8 @@ impl Shard {
             topics.filter_map(|r| self.image.topic(&r.name)).cloned().collect()
         };
         for topic in changed {
-            self.apply_settings(&topic);
+            let settings = self.topic_settings(&topic);
+            self.apply_settings(&topic, &settings);
         }
     }
 
@@ -226,8 +234,7 @@ impl Shard {
         }
     }
 
-    fn apply_topic(&mut self, topic: &Topic) {
-        let settings = self.topic_settings(topic);
+    fn apply_topic(&mut self, topic: &Topic, settings: &TopicConfig) {
         let mut logs = Vec::with_capacity(topic.partitions.len());
         for (index, state) in topic.partitions.iter().enumerate() {
             if state.leader != self.node {
@@ -236,7 +243,7 @@ impl Shard {
             }
             let id = TopicPartition { topic: topic.id, partition: index as i32 };
             let log = self.store.find(id).unwrap_or_else(|| {
-                self.store.create(id, &topic.name, log_config(&settings), self.now)
+                self.store.create(id, &topic.name, log_config(settings), self.now)
             });
             logs.push(Some(log));
             let known = self.partitions.get(log).map(|p| p.leader.epoch());
@@ -262,21 +269,30 @@ impl Shard {
         }
         let name = Arc::clone(&topic.name);
         self.partitions.put_topic(LocalTopic { name, id: topic.id, partitions: logs });
-        self.apply_settings(topic);
+        self.apply_settings(topic, settings);
     }
 
-    fn topic_settings(&self, topic: &Topic) -> TopicConfig {
+    /// Those of most topics are the same, and working them out takes a while.
+    fn topic_settings(&mut self, topic: &Topic) -> TopicConfig {
+        let own = image::Resource::topic(&topic.name);
+        let has_own = self.image.config(&own).is_some();
+        if let Some(plain) = self.plain_settings.as_ref().filter(|_| !has_own) {
+            return plain.clone();
+        }
         let layers: Layers<'_> = self.image.layers(self.node, &self.config);
-        self.image.topic_config(&topic.name, &layers)
+        let settings = self.image.topic_config(&topic.name, &layers);
+        if !has_own {
+            self.plain_settings = Some(settings.clone());
+        }
+        settings
     }
 
-    fn apply_settings(&mut self, topic: &Topic) {
-        let settings = self.topic_settings(topic);
+    fn apply_settings(&mut self, topic: &Topic, settings: &TopicConfig) {
         let Ok(local) = self.partitions.topic_by_id(topic.id).cloned() else { return };
         for &log in local.partitions.iter().flatten() {
-            self.store.configure(log, log_config(&settings));
+            self.store.configure(log, log_config(settings));
             let Some(partition) = self.partitions.get_mut(log) else { continue };
-            partition.rules = rules(&settings);
+            partition.rules = rules(settings);
             partition.internal = is_internal_topic(&topic.name);
             partition.compact_only = settings.compacts && !settings.deletes;
             let min = usize::try_from(settings.min_insync_replicas).unwrap_or(1);

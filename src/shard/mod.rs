@@ -10,6 +10,7 @@ pub mod groups;
 mod load;
 pub mod mail;
 pub mod metadata;
+pub mod observe;
 pub mod park;
 pub mod partition;
 pub mod sessions;
@@ -20,12 +21,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::base::{Moment, NodeId, WallMs};
-use crate::config::{Layers, NodeLimits, ServerConfig};
+use crate::config::{Layers, NodeLimits, ServerConfig, TopicConfig};
 use crate::coordinator::Groups;
 use crate::image::{Image, Node};
+use crate::metrics::NodeMetrics;
 use crate::partition::leader::Effect;
 use crate::purgatory::acks::Acks;
 use crate::runtime::network::ConnectionId;
+use crate::runtime::space::Probe;
 use crate::storage::{LogConfig, Store};
 use crate::wire::frame::Answer;
 
@@ -41,6 +44,9 @@ use sessions::Sessions;
 
 /// The shard that holds the controller and the metadata log.
 pub const CONTROLLER: ShardIndex = ShardIndex(0);
+
+/// What a partition of a fetch session takes, about.
+const SESSION_PARTITION_BYTES: usize = 256;
 
 /// All state of one node.
 pub struct Shard {
@@ -60,6 +66,8 @@ pub struct Shard {
     pub publisher: Option<Publisher>,
     /// What the metadata begins with, until it has begun.
     start: Start,
+    /// The settings of a topic that has none of its own.
+    plain_settings: Option<TopicConfig>,
     loading: Vec<Loading>,
     /// An image is applied: clients may come.
     pub ready: bool,
@@ -67,6 +75,8 @@ pub struct Shard {
     pub limits: NodeLimits,
     /// Directory of the logs, for whoever asks.
     pub dir: Arc<str>,
+    /// How much room the directory's file system has; a simulated one does not say.
+    pub space: Option<Probe>,
     /// The logs.
     pub store: Store,
     /// The partitions that this node leads, and the way to them.
@@ -88,6 +98,10 @@ pub struct Shard {
     pub outbox: Vec<(Slot, Answer)>,
     /// Mail for sibling shards.
     pub post: Vec<Post>,
+    /// What is counted.
+    pub metrics: NodeMetrics,
+    /// Memory that answers may still take in this turn.
+    pub answer_room: usize,
 }
 
 /// What the controller's shard has to know when the server starts.
@@ -104,7 +118,8 @@ pub struct Start {
 impl Shard {
     /// A node over its store, without metadata yet.
     pub fn new(index: ShardIndex, config: Arc<ServerConfig>, store: Store, random: u64) -> Self {
-        let sessions = Sessions::new(config.fetch_sessions_max, random);
+        let mut sessions = Sessions::new(config.fetch_sessions_max, random);
+        sessions.partitions_max = config.memory_bytes as usize / 4 / SESSION_PARTITION_BYTES;
         let limits = NodeLimits::of(&Layers::of_server(&config));
         let groups = Groups::new(config.group.clone(), random);
         Self {
@@ -114,8 +129,10 @@ impl Shard {
             image: Arc::default(),
             limits,
             dir: Arc::default(),
+            space: None,
             publisher: None,
             start: Start::default(),
+            plain_settings: None,
             loading: Vec::new(),
             ready: false,
             now: Moment(0),
@@ -132,6 +149,8 @@ impl Shard {
             random,
             outbox: Vec::new(),
             post: Vec::new(),
+            metrics: NodeMetrics::default(),
+            answer_room: usize::MAX,
         }
     }
 
@@ -188,10 +207,27 @@ impl Shard {
     /// Answers a parked request, wherever its connection lives.
     pub fn send(&mut self, slot: Slot, answer: Answer) {
         if slot.shard == self.index {
+            self.answer_room = self.answer_room.saturating_sub(answer.len());
             self.outbox.push((slot, answer));
         } else {
             self.post.push(Post { to: slot.shard, mail: Mail::Answer { slot, answer } });
         }
+    }
+
+    /// Bytes that an answer may have whose client wants at most `bytes`, so that the answers of a
+    /// turn fit into what memory is left.
+    pub fn bound_answer(&self, bytes: i32) -> i32 {
+        bytes.min(i32::try_from(self.answer_room).unwrap_or(i32::MAX))
+    }
+
+    /// Memory that is neither a connection's nor the fetch sessions', by estimate.
+    pub fn memory_bytes(&self) -> usize {
+        self.store.cache_bytes() + self.store.window_bytes() + self.fetches.size_bytes()
+    }
+
+    /// Memory of the fetch sessions, by estimate. Costs a look at each of them.
+    pub fn session_bytes(&self) -> usize {
+        self.sessions.counts().1 * SESSION_PARTITION_BYTES
     }
 
     /// Whether everything that was appended is answered.

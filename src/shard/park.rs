@@ -36,6 +36,8 @@ pub trait ParkedFetch {
     fn slot(&self) -> Slot;
     /// When it is answered with what there is.
     fn deadline(&self) -> Moment;
+    /// Memory that it takes, by estimate.
+    fn size_bytes(&self) -> usize;
     /// Looks again; `None` when it goes on waiting, perhaps to a new deadline.
     fn look(&mut self, shard: &mut Shard, expired: bool) -> Option<Answer>;
 }
@@ -45,6 +47,7 @@ pub trait ParkedFetch {
 pub struct Fetches {
     parked: DetMap<ConnectionId, Box<dyn ParkedFetch>>,
     deadlines: Deadlines<ConnectionId>,
+    bytes: usize,
     /// To be asked again in this turn.
     woken: Vec<ConnectionId>,
 }
@@ -54,6 +57,7 @@ impl Fetches {
     pub fn park(&mut self, fetch: Box<dyn ParkedFetch>) {
         let connection = ConnectionId(fetch.slot().connection);
         self.deadlines.insert(fetch.deadline(), connection);
+        self.bytes += fetch.size_bytes();
         self.parked.insert(connection, fetch);
         self.woken.push(connection);
     }
@@ -66,8 +70,24 @@ impl Fetches {
     /// The connection is gone.
     pub fn drop_connection(&mut self, connection: ConnectionId) {
         if let Some(fetch) = self.parked.remove(&connection) {
+            self.bytes -= fetch.size_bytes();
             self.deadlines.remove(fetch.deadline(), connection);
         }
+    }
+
+    /// Memory that all of them take.
+    pub fn size_bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Number of parked fetches.
+    pub fn len(&self) -> usize {
+        self.parked.len()
+    }
+
+    /// Whether none is parked.
+    pub fn is_empty(&self) -> bool {
+        self.parked.is_empty()
     }
 
     /// When the next one must be answered.
@@ -95,6 +115,7 @@ impl Shard {
             let (slot, deadline) = (fetch.slot(), fetch.deadline());
             if let Some(answer) = fetch.look(self, deadline <= self.now) {
                 self.fetches.deadlines.remove(deadline, connection);
+                self.fetches.bytes -= fetch.size_bytes();
                 self.send(slot, answer);
             } else {
                 if fetch.deadline() != deadline {

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::base::{DetMap, Offset, TopicId, TopicPartition};
+use crate::metrics::Traffic;
 use crate::partition::append::Rules;
 use crate::partition::leader::Leader;
 use crate::purgatory::acks::AckId;
@@ -41,6 +42,8 @@ pub struct Partition {
     pub start_acks: VecDeque<Wait>,
     /// Connections whose parked fetch wants this partition; each is woken once.
     pub readers: Vec<ConnectionId>,
+    /// What came and went.
+    pub traffic: Traffic,
     /// Fetch sessions that have this partition.
     pub watchers: Watchers,
 }
@@ -61,6 +64,7 @@ impl Partition {
             safe_start: Offset(0),
             start_acks: VecDeque::new(),
             readers: Vec::new(),
+            traffic: Traffic::default(),
             watchers: Watchers::default(),
         }
     }

@@ -8,7 +8,7 @@
 //!
 //! A fetch looks only at places that are *fresh*, so it costs what is new and not what there is:
 //! - E1. Whatever could put a partition into the next answer makes its place fresh: a request that
-//!   names it, and its partition's word ([`Sessions::mark`]) that it has moved.
+//!   names it, and its partition's word (`Sessions::mark`) that it has moved.
 //! - E2. A place stops being fresh only when a look finds nothing to read, no error, and nothing
 //!   that its client was not told.
 
@@ -41,6 +41,8 @@ pub struct Wanted {
     pub topic: TopicKey,
     /// Partition index.
     pub partition: i32,
+    /// Its log when the request came, to save a look-up; worth nothing once that is not led here.
+    pub log: Option<LogId>,
     /// First offset wanted.
     pub offset: Offset,
     /// Most bytes of this partition.
@@ -247,6 +249,8 @@ impl Watchers {
 #[derive(Debug)]
 pub struct Sessions {
     slots_max: usize,
+    /// Partitions of all sessions together: a bound on their memory.
+    pub partitions_max: usize,
     open: DetMap<i32, Box<Session>>,
     random: u64,
 }
@@ -255,10 +259,15 @@ impl Sessions {
     /// No session yet. `slots_max` is `max.incremental.fetch.session.cache.slots`; `random` seeds
     /// the ids.
     pub fn new(slots_max: usize, random: u64) -> Self {
-        Self { slots_max, open: DetMap::default(), random: random | 1 }
+        Self { slots_max, partitions_max: usize::MAX, open: DetMap::default(), random: random | 1 }
     }
 
-    /// Opens a session over `wanted`; `None` when all slots are in use.
+    /// Number of sessions, and of partitions in all of them.
+    pub fn counts(&self) -> (usize, usize) {
+        (self.open.len(), self.open.values().map(|s| s.len()).sum())
+    }
+
+    /// Opens a session over `wanted`; `None` when all slots are in use, or too many partitions.
     pub fn open(
         &mut self,
         wanted: impl IntoIterator<Item = Wanted>,
@@ -275,7 +284,7 @@ impl Sessions {
         }
         let mut session = Session::new(by_id, now);
         wanted.into_iter().for_each(|w| session.put(w));
-        if session.is_empty() {
+        if session.is_empty() || self.counts().1 + session.len() > self.partitions_max {
             return None;
         }
         let id = self.fresh_id();
@@ -305,11 +314,17 @@ impl Sessions {
         }
         session.epoch = if epoch == i32::MAX { 1 } else { epoch + 1 };
         session.used_at = now;
+        let had = session.len();
         wanted.into_iter().for_each(|w| session.put(w));
         forgotten.into_iter().for_each(|(topic, partition)| session.forget(&topic, partition));
-        if session.is_empty() {
+        let (has, is_empty) = (session.len(), session.is_empty());
+        if is_empty {
             self.open.remove(&id);
             return Ok(false);
+        }
+        if has > had && self.counts().1 > self.partitions_max {
+            self.open.remove(&id);
+            return Err(SessionError::NotFound(id));
         }
         Ok(true)
     }
@@ -360,6 +375,7 @@ mod tests {
         Wanted {
             topic: TopicKey::Name("t".into()),
             partition,
+            log: None,
             offset: Offset(0),
             bytes_max: 1 << 20,
             current_epoch: LeaderEpoch(-1),
@@ -443,7 +459,7 @@ mod tests {
         watchers.add((id, &session), 1, log, &sessions);
         session.parked = Some(ConnectionId(8));
         sessions.put_back(id, session);
-        assert_eq!(order(&sessions, id), []);
+        assert!(order(&sessions, id).is_empty());
         sessions.advance((id, 1), false, [wanted(2)], [], Moment(0)).unwrap();
         assert_eq!(order(&sessions, id), [2], "named");
         let mut woken = Vec::new();

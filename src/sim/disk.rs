@@ -45,6 +45,8 @@ struct State {
     rng: Rng,
     nodes: Vec<Node>,
     faults: Faults,
+    /// Writes to files in here fail.
+    full: Option<PathBuf>,
     /// Operations until the crash.
     crash_in: Option<u64>,
     crashed: bool,
@@ -159,6 +161,7 @@ impl SimDisk {
             rng: Rng::new(seed),
             nodes: vec![Node::Dir(DirNode::default())],
             faults: Faults::default(),
+            full: None,
             crash_in: None,
             crashed: false,
             life: 0,
@@ -175,6 +178,11 @@ impl SimDisk {
     /// Sets how often calls fail.
     pub fn set_faults(&self, faults: Faults) {
         self.with(|s| s.faults = faults);
+    }
+
+    /// Every write to a file in this directory fails for want of space, until it is `None`.
+    pub fn set_full(&self, dir: Option<&Path>) {
+        self.with(|s| s.full = dir.map(Path::to_owned));
     }
 
     /// The crash comes after so many operations.
@@ -331,7 +339,8 @@ impl Disk for SimDisk {
             };
             Ok::<_, io::Error>((node, s.life))
         })?;
-        Ok(Arc::new(SimFile { disk: self.clone(), node, life, direct: access == Access::Direct }))
+        let (disk, path, direct) = (self.clone(), path.to_owned(), access == Access::Direct);
+        Ok(Arc::new(SimFile { disk, path, node, life, direct }))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
@@ -399,6 +408,7 @@ impl Disk for SimDisk {
 
 struct SimFile {
     disk: SimDisk,
+    path: PathBuf,
     node: usize,
     life: u64,
     direct: bool,
@@ -449,6 +459,9 @@ impl DiskFile for SimFile {
 
     fn write_at(&self, buf: &[u8], at: u64) -> io::Result<()> {
         self.check(buf, at);
+        if self.disk.with(|s| s.full.as_ref().is_some_and(|dir| self.path.starts_with(dir))) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         self.with(|file, rng, faults| {
             let fails = rng.chance(faults.write);
             let len = if fails { rng.below(buf.len() + 1) } else { buf.len() };

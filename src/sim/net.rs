@@ -175,6 +175,10 @@ impl Network for SimNet {
         }
     }
 
+    fn buffer(&self, id: ConnectionId, frame_bytes: usize) -> (usize, usize) {
+        self.ends.get(&id).map_or((0, 0), |end| end.inbox.size_and_growth(frame_bytes))
+    }
+
     fn send(&mut self, id: ConnectionId, out: &mut Outgoing) -> Sent {
         let Some(end) = self.ends.get_mut(&id) else { return Sent::Gone };
         while !out.is_empty() {

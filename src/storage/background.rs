@@ -17,11 +17,14 @@ use super::files::Make;
 use super::jobs::{Done, Job, JobDone, Seal, Work, WriteWork};
 use super::log::Log;
 use super::ring::chunk_path;
-use super::store::Store;
+use super::store::{Removal, Store};
 use super::tail::block_floor;
 use super::{LogId, StorageError, StoreEvent, files};
 use crate::base::{Moment, Offset};
 use crate::runtime::disk::DiskFile;
+
+/// Bytes of a segment that may lie behind its index files, when its batches are large.
+const INDEX_BYTES_MAX: u64 = 8 << 20;
 
 impl Store {
     /// Jobs for the back, as many as may be out at a time.
@@ -60,7 +63,7 @@ impl Store {
             log.disk.wanted = false;
             let unknown = !log.disk.made && log.disk.created_in.is_none();
             let blocked = self.removals.iter().any(|r| !r.done && r.dir == log.dir);
-            if unknown || blocked || log.failed || log.disk.writing {
+            if unknown || blocked || log.stuck || log.disk.writing {
                 continue;
             }
             let after = self.removals.iter().filter(|r| r.tp == log.tp).map(|r| r.sequence).max();
@@ -79,7 +82,7 @@ impl Store {
     pub(super) fn want_write(&mut self, id: LogId) {
         if let Some(log) = self.log_mut(id)
             && !log.disk.wanted
-            && !log.failed
+            && !log.stuck
         {
             log.disk.wanted = true;
             self.queues.writes.push_back(id);
@@ -103,7 +106,8 @@ impl Store {
             (Done::Read(work, end), Some(id)) => self.on_read(id, &work, end, out),
             (Done::Index(work, index), Some(id)) => self.on_index(id, &work, index, out),
             (Done::Write(work, file), Some(id)) => self.on_write(id, *work, file, out),
-            (Done::Fenced(result), Some(id)) => self.on_fenced(id, result, out),
+            // Without the mark the damage is found again.
+            (Done::Fenced(Err(error)), _) => tracing::warn!(%error, "damage could not be noted"),
             (Done::Removed(Err(error)), Some(id)) => self.fail(id, error, out),
             (Done::LogRemoved(dir, result), _) => self.on_log_removed(&dir, result, out),
             (Done::Chunk(Ok(file)), _) => self.ring.on_chunk(file),
@@ -130,7 +134,7 @@ impl Store {
         let sealed = work.seal.is_some().then_some(work.segment);
         match file {
             Ok(file) => log.on_write(work, file),
-            Err(error) => return self.fail(id, error, out),
+            Err(error) => return self.stick(id, error, out),
         }
         let unwritten = log.progress.durable.saturating_sub(log.progress.written);
         if unwritten >= write_bytes_min || log.wants_seal() || log.disk.want_file.is_some() {
@@ -142,23 +146,6 @@ impl Store {
         self.start_removing_files(id);
         self.settle(id);
         self.evict();
-    }
-
-    fn on_fenced(
-        &mut self,
-        id: LogId,
-        result: Result<(), StorageError>,
-        out: &mut Vec<StoreEvent>,
-    ) {
-        if let Err(error) = result {
-            return self.fail_all(error, out);
-        }
-        if let Some(log) = self.log_mut(id) {
-            log.disk.fenced = true;
-            log.disk.created_in = None;
-            log.progress.release();
-        }
-        self.settle(id);
     }
 
     /// Starts to remove the files that a log needs no more.
@@ -190,7 +177,9 @@ impl Store {
         if let Err(error) = result {
             return self.fail_all(error, out);
         }
-        for removal in self.removals.iter_mut().filter(|r| r.started && r.dir == dir) {
+        // Byte by byte: there may be thousands, and paths compare slowly.
+        let is_of = |r: &&mut Removal| r.started && !r.done && r.dir.as_os_str() == dir.as_os_str();
+        for removal in self.removals.iter_mut().filter(is_of) {
             removal.done = true;
         }
         if let Some(&id) = self.by_dir.get(dir) {
@@ -304,8 +293,10 @@ impl Log {
     /// would notice.
     pub(super) fn is_index_behind(&self, config: &StoreConfig) -> bool {
         let open = &self.segments[self.segments.partition_point(|s| s.sealed)];
-        let entries = open.index.as_ref().map_or(0, super::index::Index::len);
-        entries >= self.disk.index_entries.0 + config.index_entries_min
+        let Some(index) = &open.index else { return false };
+        let there = self.disk.index_entries.0;
+        index.len() >= there + config.index_entries_min
+            || index.len() > there && open.size >= index.end_of(there) + INDEX_BYTES_MAX
     }
 
     /// A write job is done.

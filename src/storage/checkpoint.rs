@@ -140,6 +140,21 @@ impl Store {
         logs.filter(|l| l.disk.made).map(line).collect()
     }
 
+    /// The journal is full. When that is since a log's segments cannot be written, nothing frees
+    /// it: the node stops, and a restart writes again what only the journal has.
+    pub(super) fn check_held(&mut self) {
+        let held = |log: &&Log| {
+            let comes = log.rejournal || log.repeating || log.disk.writing;
+            log.stuck && log.in_checkpoint && !comes
+        };
+        let by = self.logs.iter().flatten().map(|l| &**l).find(held).map(|log| log.dir.clone());
+        if let Some(dir) = by {
+            let mut events = std::mem::take(&mut self.events);
+            self.fail_all(StorageError::JournalHeld { dir }, &mut events);
+            self.events = events;
+        }
+    }
+
     pub(super) fn on_checkpoint(&mut self, upto: u64, now: Moment) {
         self.ring.free_upto(upto);
         self.checkpoint = None;
@@ -171,8 +186,14 @@ impl Log {
         if !created && !pinned && !behind {
             return Need::Nothing;
         }
-        if self.failed || self.disk.writing || self.repeating {
+        if self.disk.writing || self.repeating {
             return Need::Wait;
+        }
+        if self.stuck {
+            let p = &self.progress;
+            let small = self.bytes_in(p.synced, p.durable) <= config.commit_bytes_max as u64 / 2;
+            let repeats = small && !created && self.is_repeatable();
+            return if repeats { Need::Repeat } else { Need::Wait };
         }
         let p = &self.progress;
         let open = &self.segments[self.segments.partition_point(|s| s.sealed)];

@@ -2,7 +2,7 @@
 
 use super::error::StorageError;
 use super::files::{self, Make};
-use super::jobs::{self, Seal, WriteWork};
+use super::jobs::{Seal, WriteWork};
 use super::log::Log;
 use super::store::Store;
 use super::tail::block_floor;
@@ -27,15 +27,17 @@ impl Store {
         }
         files::sync_dir(&*self.disk, &dir)?;
         let disk = std::sync::Arc::clone(&self.disk);
+        let mut stuck = None;
         for log in self.logs.iter_mut().flatten() {
-            if log.failed {
-                if !log.disk.fenced {
-                    Make::of(log.tp.topic).run(&*disk, &log.dir)?;
-                    jobs::fence(&*disk, &log.dir, "a write failed")?;
-                }
+            if log.stuck {
+                stuck = Some(log.dir.display().to_string());
             } else {
                 log.close(&*disk)?;
             }
+        }
+        if let Some(dir) = stuck {
+            tracing::warn!(dir, "a log could not be written; the next start recovers it");
+            return Ok(());
         }
         self.write_checkpoints()?;
         let text = files::CLEAN_SHUTDOWN_TEXT;
@@ -59,8 +61,10 @@ impl Log {
             files::replace(disk, &self.dir.join(files::EPOCHS), text.as_bytes())?;
             files::sync_dir(disk, &self.dir)?;
         }
-        self.progress.recovery_point = self.log_end;
-        self.durable_end = self.log_end;
+        if !self.failed {
+            self.progress.recovery_point = self.log_end;
+            self.durable_end = self.log_end;
+        }
         Ok(())
     }
 

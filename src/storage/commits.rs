@@ -62,9 +62,14 @@ impl Store {
                 logs = self.take_logs(&mut writer, bounds);
             }
             if !writer.is_empty() {
+                // There was room, such as in a chunk file that has only now been made.
+                self.full &= repeats;
                 break;
             }
             self.full = self.due.len() > self.waiting_for_files || !self.metas.is_empty();
+            if repeats && self.full {
+                self.check_held();
+            }
         }
         let place = if writer.is_empty() { None } else { self.ring.take(writer.padded_len()) };
         let Some(place) = place else {
@@ -72,6 +77,7 @@ impl Store {
             return None;
         };
         self.note_chunk(place.chunk, &logs, &metas);
+        self.metrics.commit_began = Some(now);
         Some(Commit {
             writer,
             file: place.file,
@@ -136,7 +142,11 @@ impl Store {
                 },
             };
             let Some(log) = self.logs[id.0 as usize].as_deref_mut() else { continue };
-            if log.failed || log.queue != line {
+            if log.queue != line {
+                continue;
+            }
+            if log.failed && !log.rejournal {
+                log.queue = Queue::Idle;
                 continue;
             }
             let plan = if bounds.repeats && !log.rejournal {
@@ -150,7 +160,7 @@ impl Store {
                 log.lazy_records = 0;
                 taken.push(commit);
             }
-            let waits = log.uncommitted() > 0 || log.rejournal;
+            let waits = log.rejournal || !log.failed && log.uncommitted() > 0;
             log.queue = if waits { Queue::Due } else { Queue::Idle };
             if waits {
                 again.push(id);
@@ -192,7 +202,8 @@ impl Store {
         self.metrics.commits += 1;
         self.metrics.commit_bytes += bytes as u64;
         self.metrics.journal_bytes += commit.writer.padded_len() as u64;
-        self.metrics.commit_ns += now.since(commit.started).as_nanos() as u64;
+        self.metrics.commit_time.record(now.since(commit.started));
+        self.metrics.commit_began = None;
         self.writer = Some(commit.writer);
         out.append(&mut self.events);
         if let Err(error) = result {
@@ -209,8 +220,13 @@ impl Store {
                 self.checkpoint_at = now;
             }
         }
+        let deletes = commit.metas.iter().any(|meta| matches!(meta, Meta::Delete(_)));
         for meta in commit.metas {
             self.on_meta(meta, (commit.chunk, commit.sequence), out);
+        }
+        if deletes {
+            self.start_removals();
+            self.finish_checkpoint();
         }
         for log in commit.logs {
             self.on_log_commit(log, commit.chunk, out);
@@ -222,12 +238,9 @@ impl Store {
         let id = commit.log;
         let write_bytes_min = self.config.write_bytes_min as u64;
         let Some(log) = self.logs[id.0 as usize].as_deref_mut() else { return };
-        if log.failed {
-            return;
-        }
         if let Some(error) = commit.error {
-            self.fail(id, error, out);
-            return;
+            log.repeating = false;
+            return self.stick(id, error, out);
         }
         for d in &commit.directs {
             log.progress.on_written(d.from, d.upto, d.boundary);
@@ -237,8 +250,10 @@ impl Store {
         }
         log.progress.on_commit(commit.end, chunk, commit.data_from);
         log.repeating = false;
-        log.pending_bytes -= commit.bytes;
-        self.dirty_bytes -= commit.bytes;
+        if !log.failed {
+            log.pending_bytes -= commit.bytes;
+            self.dirty_bytes -= commit.bytes;
+        }
         if commit.end_offset > log.durable_end {
             log.durable_end = commit.end_offset;
             out.push(StoreEvent::Durable { log: id, end: commit.end_offset });
@@ -264,11 +279,9 @@ impl Store {
                 out.push(StoreEvent::LogStartMoved { log, start });
             }
             Meta::Delete(id) => {
-                if let Some(removal) = self.removals.iter_mut().find(|r| r.log == id) {
+                if let Some(removal) = self.removals.iter_mut().rev().find(|r| r.log == id) {
                     (removal.chunk, removal.sequence) = (Some(chunk), sequence);
                 }
-                self.start_removals();
-                self.finish_checkpoint();
             }
         }
     }
@@ -278,17 +291,17 @@ impl Store {
 /// rest through the journal.
 fn plan(id: LogId, log: &mut Log, writer: &mut Writer, bounds: Bounds) -> Plan {
     let p = &log.progress;
-    let repeatable = log.tail.chunks.front().is_some_and(|c| c.start <= p.synced);
-    log.rejournal &= repeatable;
+    log.rejournal &= log.is_repeatable();
     let from = if log.rejournal { p.synced } else { p.journaled };
-    let upto = if bounds.repeats { p.durable } else { p.end };
+    let repeats = bounds.repeats || log.failed;
+    let upto = if repeats { p.durable } else { p.end };
     let (journaled, first) = (p.journaled, log.segment_at(from));
     let mut commit = LogCommit::new(id);
     let (mut next, mut fits) = (first, true);
     while fits && next < log.segments.len() {
         let segment = &log.segments[next];
         let (lo, hi) = (from.max(segment.at), segment.end().min(upto));
-        let direct = hi.saturating_sub(lo) >= bounds.direct_bytes_min;
+        let direct = hi.saturating_sub(lo) >= bounds.direct_bytes_min && !log.stuck;
         if direct && segment.file.is_none() {
             log.disk.want_file = Some(segment.base);
             break;
@@ -305,7 +318,7 @@ fn plan(id: LogId, log: &mut Log, writer: &mut Writer, bounds: Bounds) -> Plan {
         return if fits { Plan::Nothing } else { Plan::NoRoom };
     }
     log.repeating = std::mem::take(&mut log.rejournal);
-    (commit.end, commit.end_offset) = if bounds.repeats {
+    (commit.end, commit.end_offset) = if repeats {
         (log.progress.durable, log.durable_end)
     } else if next == log.segments.len() {
         (log.progress.end, log.log_end)

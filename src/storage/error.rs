@@ -30,8 +30,7 @@ pub enum StorageError {
     /// The log was deleted while the caller still knew its id.
     #[error("the log is deleted")]
     Deleted,
-    /// The log failed before and is kept but not served: rebuild it from a replica, or restore its
-    /// directory from a backup and remove the file `fenced` in it.
+    /// The log failed before: it takes no appends, and what lies behind damage is not served.
     #[error("{dir} is fenced after an earlier failure")]
     Fenced {
         /// Directory of the log.
@@ -50,7 +49,7 @@ pub enum StorageError {
         fault: Fault,
     },
     /// The disk refused. Never tried again: after a failed sync the content is unknown.
-    #[error("{doing} {path} failed")]
+    #[error("{doing} {path} failed: {source}")]
     Disk {
         /// Such as "writing".
         doing: &'static str,
@@ -80,6 +79,12 @@ pub enum StorageError {
         file: PathBuf,
         /// Line or field.
         what: String,
+    },
+    /// The journal is full of what the segments of a fenced log do not take.
+    #[error("the journal is full: it has to keep what could not be written to {dir}")]
+    JournalHeld {
+        /// Directory of the log.
+        dir: PathBuf,
     },
     /// Two settings do not go together.
     #[error("{what} is {actual} but has to be at least {limit}")]
@@ -149,7 +154,33 @@ impl StorageError {
             Self::JournalDamaged { .. }
             | Self::BadFile { .. }
             | Self::Config { .. }
+            | Self::JournalHeld { .. }
             | Self::JournalFailed => Response::Crash,
+        }
+    }
+
+    /// What to do about it, for whoever reads the server's log.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::BatchTooLarge { .. } | Self::OffsetOutOfRange { .. } | Self::Deleted => {
+                "nothing: the client is told"
+            }
+            Self::Fenced { .. } | Self::Corrupt { .. } => {
+                "records before the damage are served; restore the directory from a backup, remove \
+                 the file `fenced` in it and restart, or delete the topic"
+            }
+            Self::Disk { source, .. } if is_full(source) => {
+                "free space on that file system, then restart: nothing acknowledged is lost"
+            }
+            Self::Disk { .. } | Self::JournalHeld { .. } | Self::JournalFailed => {
+                "repair the disk, then restart: nothing acknowledged is lost while it can be read"
+            }
+            Self::JournalDamaged { .. } => {
+                "restore the node's directory from a backup; or remove `journal` in it to go on \
+                 with what the segments hold, and lose the rest"
+            }
+            Self::BadFile { .. } => "restore the file from a backup",
+            Self::Config { .. } => "change the setting",
         }
     }
 
@@ -158,4 +189,8 @@ impl StorageError {
         let path = path.to_owned();
         move |source| Self::Disk { doing, path, source }
     }
+}
+
+fn is_full(e: &io::Error) -> bool {
+    [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded].contains(&e.kind())
 }

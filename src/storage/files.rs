@@ -24,6 +24,8 @@ pub(super) const METADATA: &str = "partition.metadata";
 pub(super) const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
 /// In the directory of a log that failed, with the reason.
 pub(super) const FENCED: &str = "fenced";
+/// In the directory of a log that another broker has cleaned: there are gaps between batches.
+pub(super) const SPARSE: &str = "sparse";
 /// In the directory of a log whose partition was deleted before: by which commit.
 pub(super) const MADE_AFTER: &str = "made-after";
 /// Directory of the journal.
@@ -95,7 +97,7 @@ impl Make {
     pub(super) fn run(self, disk: &dyn Disk, dir: &Path) -> Result<(), StorageError> {
         disk.create_dir_all(dir).map_err(StorageError::disk("making", dir))?;
         if let Some((generation, sequence)) = self.after {
-            let text = format!("0\n{generation:016x} {sequence}\n");
+            let text = generation_text(generation, sequence);
             write(disk, &dir.join(MADE_AFTER), text.as_bytes())?;
             sync_dir(disk, dir)?;
         }
@@ -106,6 +108,12 @@ impl Make {
     }
 }
 
+/// A file of a generation and a sequence: version, then both with their checksum.
+pub(super) fn generation_text(generation: u64, sequence: u64) -> String {
+    let line = format!("{generation:016x} {sequence}");
+    format!("1\n{line} {:08x}\n", crc32c::crc32c(line.as_bytes()))
+}
+
 /// Reads a file of a generation and a sequence; `None` when it is not there.
 pub(super) fn read_generation(
     disk: &dyn Disk,
@@ -114,8 +122,10 @@ pub(super) fn read_generation(
     let Some(bytes) = read(disk, path)? else { return Ok(None) };
     let text = String::from_utf8_lossy(&bytes);
     let parse = || {
-        let (generation, sequence) = text.strip_prefix("0\n")?.trim_end().split_once(' ')?;
-        Some((u64::from_str_radix(generation, 16).ok()?, sequence.parse().ok()?))
+        let (generation, rest) = text.strip_prefix("1\n")?.split_once(' ')?;
+        let (sequence, _) = rest.split_once(' ')?;
+        let found = (u64::from_str_radix(generation, 16).ok()?, sequence.parse().ok()?);
+        (generation_text(found.0, found.1) == text).then_some(found)
     };
     let bad = || StorageError::BadFile { file: path.to_owned(), what: format!("text {text:?}") };
     parse().map(Some).ok_or_else(bad)
@@ -157,7 +167,7 @@ pub(super) fn read_offsets(
     parse_offsets(&text).map_err(|what| StorageError::BadFile { file: path.to_owned(), what })
 }
 
-fn parse_offsets(text: &str) -> Result<Vec<OffsetLine<String>>, String> {
+pub(super) fn parse_offsets(text: &str) -> Result<Vec<OffsetLine<String>>, String> {
     let mut lines = text.lines();
     if lines.next() != Some("0") {
         return Err("line 1 is not version 0".to_owned());

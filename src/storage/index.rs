@@ -84,15 +84,26 @@ impl Index {
 
     /// Byte from which a search for `offset` begins: of a batch at or before the one that holds it.
     pub(super) fn floor(&self, offset: Offset) -> u64 {
+        self.floor_entry(offset).map_or(0, |(at, _)| at)
+    }
+
+    /// The same, when an entry says so, with the last offset of that batch.
+    pub(super) fn floor_entry(&self, offset: Offset) -> Option<(u64, Offset)> {
         let relative = self.relative(offset);
         let after = self.offsets.partition_point(|e| e.relative <= relative);
-        after.checked_sub(1).map_or(0, |i| u64::from(self.offsets[i].at))
+        let entry = self.offsets[after.checked_sub(1)?];
+        Some((u64::from(entry.at), Offset(self.base.0 + i64::from(entry.relative))))
+    }
+
+    /// The last entry whose batch begins at or before byte `at`.
+    pub(super) fn entry_before(&self, at: u64) -> Option<OffsetEntry> {
+        let after = self.offsets.partition_point(|e| u64::from(e.at) <= at);
+        after.checked_sub(1).map(|i| self.offsets[i])
     }
 
     /// First byte of the last indexed batch that begins at or before byte `at`.
     pub(super) fn floor_byte(&self, at: u64) -> u64 {
-        let after = self.offsets.partition_point(|e| u64::from(e.at) <= at);
-        after.checked_sub(1).map_or(0, |i| u64::from(self.offsets[i].at))
+        self.entry_before(at).map_or(0, |e| u64::from(e.at))
     }
 
     /// Offset from which a search for the first record at or after `timestamp` begins.
@@ -108,9 +119,29 @@ impl Index {
             .then(|| (self.max.timestamp, Offset(self.base.0 + i64::from(self.max.relative))))
     }
 
+    /// Takes the entries of `fresh`, which covers the first `upto` bytes, for its own there.
+    pub(super) fn replace_upto(&mut self, mut fresh: Self, upto: u64) {
+        let covered = fresh.offsets.last().map_or(0, |e| e.relative).max(fresh.max.relative);
+        fresh.offsets.extend(self.offsets.iter().filter(|e| u64::from(e.at) >= upto));
+        let last = fresh.times.last().map_or(NO_TIMESTAMP, |t| t.timestamp);
+        let later = |t: &&TimeEntry| t.relative > covered && t.timestamp > last;
+        fresh.times.extend(self.times.iter().filter(later));
+        if self.max.timestamp > fresh.max.timestamp {
+            fresh.max = self.max;
+        }
+        fresh.since_entry_bytes = self.since_entry_bytes;
+        *self = fresh;
+    }
+
     /// Number of offset entries.
     pub(super) fn len(&self) -> usize {
         self.offsets.len()
+    }
+
+    /// First byte of the batch that the last of the first `count` entries points to.
+    pub(super) fn end_of(&self, count: usize) -> u64 {
+        let last = count.checked_sub(1).and_then(|i| self.offsets.get(i));
+        last.map_or(0, |e| u64::from(e.at))
     }
 
     /// Last offset entry: where a scan of a trusted segment may begin.

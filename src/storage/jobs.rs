@@ -11,6 +11,7 @@ use bytes::Bytes;
 
 use super::LogId;
 use super::error::{Fault, StorageError};
+use super::fence::Fence;
 use super::files::{self, Make};
 use super::index::Index;
 use super::scan::{self, Expect};
@@ -40,8 +41,8 @@ pub(super) enum Work {
     Remove(Vec<PathBuf>),
     /// The directory of a deleted log.
     RemoveLog(PathBuf),
-    /// Marks the log in a directory as failed, with the reason.
-    Fence(PathBuf, TopicId, String),
+    /// Marks the log in a directory as damaged.
+    Fence(PathBuf, TopicId, Fence),
     MakeChunk(PathBuf, u64),
     Checkpoint(Box<CheckpointWork>),
 }
@@ -49,7 +50,7 @@ pub(super) enum Work {
 /// The kinds of results.
 pub(super) enum Done {
     Read(ReadWork, Result<ReadEnd, StorageError>),
-    Index(IndexWork, Result<Index, StorageError>),
+    Index(IndexWork, Result<Loaded, StorageError>),
     Write(Box<WriteWork>, Result<Arc<dyn DiskFile>, StorageError>),
     Removed(Result<(), StorageError>),
     LogRemoved(PathBuf, Result<(), StorageError>),
@@ -68,6 +69,10 @@ pub(super) struct ReadWork {
     pub(super) len: usize,
     /// Bytes of the file that may be read.
     pub(super) limit: u64,
+    /// Which one the first batch is.
+    pub(super) first: Expect,
+    /// The batches follow each other without a gap.
+    pub(super) dense: bool,
 }
 
 /// What a read found.
@@ -97,7 +102,9 @@ impl ReadWork {
         let fault = loop {
             let checked = match BatchHeader::parse_whole(&batches[end..]) {
                 Ok((header, batch)) => {
-                    scan::check(&header, batch, Expect::AtLeast(next)).map(|()| header)
+                    let expect =
+                        if first.is_none() { self.first } else { scan::after(next, self.dense) };
+                    scan::check(&header, batch, expect).map(|()| header)
                 }
                 Err(e) => Err(e.into()),
             };
@@ -127,12 +134,29 @@ impl ReadWork {
     }
 }
 
-/// Loads the indexes of a sealed segment, or makes them anew.
+/// Loads the indexes of a segment, or makes them anew.
 pub(super) struct IndexWork {
     pub(super) dir: PathBuf,
     pub(super) segment: Offset,
+    /// Bytes of it; all of it when it is sealed.
     pub(super) size: u64,
+    pub(super) sealed: bool,
     pub(super) interval_bytes: u32,
+    /// A read found no batch at this byte: the index is wrong, or the segment damaged.
+    pub(super) examine: Option<u64>,
+    /// Base of the next segment, where this one has to end.
+    pub(super) next: Option<Offset>,
+    /// The batches follow each other without a gap.
+    pub(super) dense: bool,
+}
+
+/// Indexes of the good bytes of a segment.
+pub(super) struct Loaded {
+    pub(super) index: Index,
+    /// Bytes that they cover.
+    pub(super) upto: u64,
+    /// What follows those, when that is not the end.
+    pub(super) damage: Option<StorageError>,
 }
 
 impl IndexWork {
@@ -144,26 +168,41 @@ impl IndexWork {
         Ok(Index::decode(self.segment, self.size, &offsets, &times))
     }
 
-    fn run(&self, disk: &dyn Disk) -> Result<Index, StorageError> {
-        if let Some(index) = self.load(disk)?
+    /// Two reads of the segment gave different bytes.
+    pub(super) fn misread(&self) -> StorageError {
+        let path = file_path(&self.dir, self.segment, Kind::Log);
+        let source = io::Error::other("two reads of it differ");
+        StorageError::Disk { doing: "reading", path, source }
+    }
+
+    fn run(&self, disk: &dyn Disk) -> Result<Loaded, StorageError> {
+        if self.examine.is_none()
+            && let Some(index) = self.load(disk)?
             && (index.max_timestamp().is_some() || self.size == 0)
         {
-            return Ok(index);
+            return Ok(Loaded { index, upto: self.size, damage: None });
         }
         let path = file_path(&self.dir, self.segment, Kind::Log);
         let file =
             disk.open(&path, Access::ReadOnly).map_err(StorageError::disk("opening", &path))?;
         let mut index = Index::new(self.segment);
-        let first = (Expect::AtLeast(self.segment), false);
+        let first = (scan::after(self.segment, self.dense), self.dense);
         let end = scan::scan(&*file, &path, (0, self.size), first, |header, at| {
             index.on_append(header, at, self.interval_bytes);
         })?;
-        if let Some(fault) = end.fault {
-            return Err(StorageError::Corrupt { file: path, at: end.at, offset: end.next, fault });
+        let (upto, offset) = (end.at, end.next);
+        let gap = self.next.filter(|next| *next > offset).map(|next| Fault::Gap { next });
+        let fault = end.fault.or(gap.filter(|_| self.examine.is_some()));
+        // The last batch of a segment that is written to is cut where its file ends.
+        let counts = self.sealed || self.examine.is_some_and(|from| upto <= from);
+        let damage = fault.filter(|_| counts);
+        let damage =
+            damage.map(|fault| StorageError::Corrupt { file: path, at: upto, offset, fault });
+        if self.sealed && damage.is_none() {
+            index.seal();
+            write_index(disk, &self.dir, self.segment, &index)?;
         }
-        index.seal();
-        write_index(disk, &self.dir, self.segment, &index)?;
-        Ok(index)
+        Ok(Loaded { index, upto, damage })
     }
 }
 
@@ -329,7 +368,7 @@ pub(super) fn write_generation(
     first_sequence: u64,
 ) -> Result<(), StorageError> {
     let journal = dir.join(files::JOURNAL);
-    let text = format!("0\n{generation:016x} {first_sequence}\n");
+    let text = files::generation_text(generation, first_sequence);
     files::replace(disk, &journal.join(files::GENERATION), text.as_bytes())?;
     files::sync_dir(disk, &journal)
 }
@@ -398,9 +437,9 @@ impl BackJob for Job {
                 let removed = remove_log(disk, &dir);
                 Done::LogRemoved(dir, removed)
             }
-            Work::Fence(dir, topic, reason) => Done::Fenced(
-                Make::of(topic).run(disk, &dir).and_then(|()| fence(disk, &dir, &reason)),
-            ),
+            Work::Fence(dir, topic, fence) => {
+                Done::Fenced(Make::of(topic).run(disk, &dir).and_then(|()| fence.write(disk, &dir)))
+            }
             Work::MakeChunk(path, bytes) => Done::Chunk(make_chunk(disk, &path, bytes)),
             Work::Checkpoint(work) => Done::Checkpoint(work.upto, work.run(disk)),
         };
@@ -425,10 +464,4 @@ fn remove(disk: &dyn Disk, paths: &[PathBuf]) -> Result<(), StorageError> {
 fn remove_log(disk: &dyn Disk, dir: &Path) -> Result<(), StorageError> {
     disk.remove_dir_all(dir).map_err(StorageError::disk("removing", dir))?;
     dir.parent().map_or(Ok(()), |node| files::sync_dir(disk, node))
-}
-
-/// Marks the log in `dir` as not to be served.
-pub(super) fn fence(disk: &dyn Disk, dir: &Path, reason: &str) -> Result<(), StorageError> {
-    files::replace(disk, &dir.join(files::FENCED), reason.as_bytes())?;
-    files::sync_dir(disk, dir)
 }

@@ -4,8 +4,8 @@
 //! only the end of the newest segment is looked at. After any other stop the journal has been
 //! replayed into the files. A batch is checked for
 //! size, checksum, offset. The first bad batch beyond what was durable is where the log ends; one
-//! below is damage, and the log is fenced. Indexes, leader epochs and producers are made anew from
-//! where the scan begins. Segments below the recovery point are trusted unread, as in Kafka.
+//! below is damage: the log is fenced, and served up to there. Indexes, leader epochs and producers
+//! are made anew from where the scan begins. Segments below the recovery point are trusted unread, as in Kafka.
 //!
 //! Invariant O1: a log that is not fenced ends at or after everything that was durable.
 
@@ -13,13 +13,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::error::{Fault, StorageError};
+use super::fence::Fence;
 use super::files;
 use super::index::Index;
 use super::jobs::{self, IndexWork};
 use super::log::Log;
 use super::progress::Progress;
 use super::replay::Facts;
-use super::scan::{self, ScanEnd};
+use super::scan::{self, Expect, ScanEnd};
 use super::segment::{Kind, Segment, file_path, parse_name};
 use super::tail::block_floor;
 use crate::base::{Offset, TopicPartition, WallMs};
@@ -63,55 +64,109 @@ struct Loader<'a> {
     scanned: usize,
     /// A file was cut or removed.
     changed: bool,
+    /// Batches have to follow each other without a gap.
+    dense: bool,
+    /// They do not.
+    gaps: bool,
     /// Byte of each scanned segment that batches below the recovery point end at.
     settled: Vec<u64>,
 }
 
-/// Opens a log. Damage comes back as a log that has failed, with the reason.
+/// Opens a log. Damage, and bytes that the disk does not give, come back as a log that has failed,
+/// with the reason.
 pub(super) fn load(
     disk: &dyn Disk,
     known: &Known<'_>,
 ) -> Result<(Log, Option<StorageError>), StorageError> {
     let start = known.log_start.max(known.facts.start.map(|(offset, _)| offset));
-    let mut log =
-        Log::empty(known.tp, known.topic.into(), known.dir.to_owned(), Offset(0), known.wall);
+    let (topic, dir) = (known.topic.into(), known.dir.to_owned());
+    let mut log = Log::empty(known.tp, topic, dir, start.unwrap_or_default(), known.wall);
     log.disk.made = true;
-    let reason = files::read(disk, &known.dir.join(files::FENCED))?;
-    if reason.is_some() {
-        (log.failed, log.disk.fenced) = (true, true);
+    if let Some(fence) = Fence::read(disk, known.dir)? {
         let error = log.fenced_error();
-        return Ok((log, Some(error)));
+        return Loader::new(disk, known, start)?.damaged(log, &fence, error);
     }
-    let mut loader = Loader {
-        disk,
-        known,
-        log_start: start.unwrap_or_default(),
-        bases: Vec::new(),
-        snapshots: Vec::new(),
-        segments: Vec::new(),
-        epochs: Epochs::new(),
-        producers: Producers::new(),
-        producers_from: Offset(0),
-        end: Offset(0),
-        scanned: 0,
-        changed: false,
-        settled: Vec::new(),
-    };
+    let mut loader = Loader::new(disk, known, start)?;
     match loader.run(start.is_some() || known.facts.created) {
         Ok(()) => loader.finish(log).map(|log| (log, None)),
-        Err(error @ StorageError::Corrupt { .. }) => {
-            for &base in &known.facts.touched {
-                loader.open(base)?.sync().map_err(StorageError::disk("syncing", known.dir))?;
-            }
-            jobs::fence(disk, known.dir, &error.to_string())?;
-            (log.failed, log.disk.fenced) = (true, true);
+        Err(error @ StorageError::Disk { doing: "reading", .. }) => {
+            loader.sync_touched()?;
+            log.failed = true;
+            log.progress.recovery_point = known.recovery_point.unwrap_or_default();
             Ok((log, Some(error)))
         }
-        Err(error) => Err(error),
+        Err(error) => match Fence::of(&error) {
+            Some(fence) => {
+                fence.write(disk, known.dir)?;
+                Loader::new(disk, known, start)?.damaged(log, &fence, error)
+            }
+            None => Err(error),
+        },
     }
 }
 
-impl Loader<'_> {
+impl<'a> Loader<'a> {
+    fn new(
+        disk: &'a dyn Disk,
+        known: &'a Known<'a>,
+        log_start: Option<Offset>,
+    ) -> Result<Self, StorageError> {
+        let sparse = files::read(disk, &known.dir.join(files::SPARSE))?.is_some();
+        Ok(Self {
+            disk,
+            known,
+            log_start: log_start.unwrap_or_default(),
+            bases: Vec::new(),
+            snapshots: Vec::new(),
+            segments: Vec::new(),
+            epochs: Epochs::new(),
+            producers: Producers::new(),
+            producers_from: Offset(0),
+            end: Offset(0),
+            scanned: 0,
+            changed: false,
+            settled: Vec::new(),
+            dense: known.recovery_point.is_some() && !sparse,
+            gaps: sparse,
+        })
+    }
+
+    /// What the journal had is in the files, and is to stay there.
+    fn sync_touched(&self) -> Result<(), StorageError> {
+        for &base in &self.known.facts.touched {
+            self.open(base)?.sync().map_err(StorageError::disk("syncing", self.known.dir))?;
+        }
+        Ok(())
+    }
+
+    /// Makes a failed log of which is served what lies before the damage.
+    fn damaged(
+        mut self,
+        mut log: Log,
+        fence: &Fence,
+        error: StorageError,
+    ) -> Result<(Log, Option<StorageError>), StorageError> {
+        self.sync_touched()?;
+        self.list()?;
+        self.bases.retain(|base| *base < fence.offset && *base <= fence.segment);
+        self.open_segments()?;
+        let reaches = self.bases.first().is_some_and(|base| *base <= self.log_start);
+        let readable = if reaches { fence.offset.max(self.log_start) } else { self.log_start };
+        if let Some(last) = self.segments.last_mut().filter(|s| s.base == fence.segment) {
+            last.size = last.size.min(fence.at);
+        }
+        self.read_epochs(readable)?;
+        let at = self.segments.last().map_or(0, Segment::next_at);
+        log.segments = self.segments.into();
+        log.segments.push_back(Segment::new(readable, at, self.known.wall));
+        log.progress = Progress::settled_at(at, Offset(0));
+        (log.log_end, log.durable_end, log.readable) = (readable, readable, readable);
+        log.epochs = self.epochs;
+        log.dense = self.dense;
+        log.failed = true;
+        Ok((log, Some(error)))
+    }
+
     fn path(&self, base: Offset, kind: Kind) -> PathBuf {
         file_path(self.known.dir, base, kind)
     }
@@ -217,11 +272,17 @@ impl Loader<'_> {
             }
         }
         let from = from.min(point);
+        self.read_epochs(from)?;
+        Ok(from)
+    }
+
+    /// Reads the leader epochs that began before `end`.
+    fn read_epochs(&mut self, end: Offset) -> Result<(), StorageError> {
         let text = files::read(self.disk, &self.known.dir.join(files::EPOCHS))?;
         let text = text.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         self.epochs = text.and_then(|t| Epochs::from_text(&t).ok()).unwrap_or_default();
-        self.epochs.truncate_end(from);
-        Ok(from)
+        self.epochs.truncate_end(end);
+        Ok(())
     }
 
     /// Scans from `from` on, to the first bad batch.
@@ -249,7 +310,9 @@ impl Loader<'_> {
     fn trusted_index(&self, i: usize, from: Offset) -> Result<Option<Index>, StorageError> {
         let (segment, size) = (self.segments[i].base, self.segments[i].size);
         let dir = self.known.dir.to_owned();
-        let work = IndexWork { dir, segment, size, interval_bytes: INTERVAL_BYTES };
+        let interval_bytes = INTERVAL_BYTES;
+        let (sealed, examine, next, dense) = (true, None, None, self.dense);
+        let work = IndexWork { dir, segment, size, sealed, interval_bytes, examine, next, dense };
         let index = work.load(self.disk)?;
         Ok(index.map(|mut index| {
             index.truncate(from, size);
@@ -261,15 +324,22 @@ impl Loader<'_> {
         let (base, size) = (self.segments[i].base, self.segments[i].size);
         let mut index = index.unwrap_or_else(|| Index::new(base));
         let begin = index.last().map(|e| u64::from(e.at));
-        let dense = self.known.recovery_point.is_some();
-        let first = scan::after(base, dense && begin.is_none());
+        let dense = self.dense;
+        let first = match index.last() {
+            Some(entry) if dense => Expect::EndsWith(Offset(base.0 + i64::from(entry.relative))),
+            Some(_) => Expect::AtLeast(base),
+            None => scan::after(base, dense),
+        };
         let file = self.open(base)?;
         let path = self.path(base, Kind::Log);
+        let (mut next, gaps) = (None, &mut self.gaps);
         let (epochs, producers) = (&mut self.epochs, &mut self.producers);
         let range = (begin.unwrap_or(0), size);
         let (point, mut settled) = (self.known.recovery_point, range.0);
         let end = scan::scan(&*file, &path, range, (first, dense), |header, at| {
             index.on_append(header, at, INTERVAL_BYTES);
+            *gaps |= next.is_some_and(|next| next < header.base_offset);
+            next = Some(header.next_offset());
             if point.is_none_or(|point| header.base_offset < point) {
                 settled = at + header.size_bytes as u64;
             }
@@ -285,10 +355,10 @@ impl Loader<'_> {
     }
 
     /// Whether segment `i` is not followed by the next one.
-    fn gap(&self, i: usize) -> Option<Fault> {
+    fn gap(&mut self, i: usize) -> Option<Fault> {
         let next = self.segments.get(i + 1)?.base;
-        let dense = self.known.recovery_point.is_some();
-        (next < self.end || (dense && next > self.end)).then_some(Fault::Gap { next })
+        self.gaps |= next > self.end && !self.dense;
+        (next < self.end || (self.dense && next > self.end)).then_some(Fault::Gap { next })
     }
 
     /// Segment `i` ends at byte `at`, with offset `self.end`: it is cut there, unless more of it
@@ -367,6 +437,7 @@ impl Loader<'_> {
         (log.log_end, log.durable_end) = (self.end, self.end);
         log.progress = Progress::settled_at(self.segments[last].end(), self.end);
         log.segments = self.segments.into();
+        log.dense = !self.gaps;
         (log.epochs, log.producers) = (self.epochs, self.producers);
         log.disk.snapshots = vec![self.end];
         Ok(log)
@@ -400,6 +471,9 @@ impl Loader<'_> {
         let snapshot = self.producers.snapshot();
         files::write(disk, &self.path(self.end, Kind::Snapshot), &snapshot)?;
         files::replace(disk, &dir.join(files::EPOCHS), self.epochs.to_text().as_bytes())?;
+        if self.gaps {
+            files::write(disk, &dir.join(files::SPARSE), b"0\n")?;
+        }
         files::sync_dir(disk, dir)
     }
 

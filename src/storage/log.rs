@@ -74,7 +74,15 @@ pub struct Log {
     pub(super) producers: Producers,
     pub(super) epochs: Epochs,
     pub(super) epochs_dirty: bool,
+    /// Batches follow each other without a gap. They do not in a directory that was cleaned by
+    /// another broker.
+    pub(super) dense: bool,
+    /// Takes no appends, and is read below `readable` only.
     pub(super) failed: bool,
+    /// What may be read of a failed log ends here: where its damage begins.
+    pub(super) readable: Offset,
+    /// Its segments cannot be written: what is not synced there stays in the journal.
+    pub(super) stuck: bool,
     pub(super) disk: OnDisk,
     pub(super) queue: Queue,
     pub(super) lazy_records: i64,
@@ -115,8 +123,6 @@ pub(super) struct OnDisk {
     pub(super) snapshots: Vec<Offset>,
     /// Files to remove when no write job is out.
     pub(super) remove: Vec<PathBuf>,
-    /// The fence is on disk, so the journal need not keep the log's bytes.
-    pub(super) fenced: bool,
 }
 
 impl Log {
@@ -132,7 +138,8 @@ impl Log {
             tp,
             topic,
             dir,
-            config: LogConfig::default(),
+            // Nothing may be deleted by age before the topic's configuration is known.
+            config: LogConfig { delete: false, ..LogConfig::default() },
             segments: VecDeque::from([Segment::new(start, 0, wall)]),
             tail: Tail::default(),
             chunk_class: 0,
@@ -143,7 +150,10 @@ impl Log {
             producers: Producers::new(),
             epochs: Epochs::new(),
             epochs_dirty: false,
+            dense: true,
             failed: false,
+            readable: start,
+            stuck: false,
             disk: OnDisk::default(),
             queue: Queue::Idle,
             lazy_records: 0,
@@ -175,6 +185,11 @@ impl Log {
         self.segments.iter().map(|s| s.size).sum()
     }
 
+    /// Number of segments, the one that takes appends included.
+    pub fn segment_count(&self) -> usize {
+        self.segments.len()
+    }
+
     /// What is known of producers, up to the log end.
     pub fn producers(&self) -> &Producers {
         &self.producers
@@ -185,9 +200,14 @@ impl Log {
         &self.epochs
     }
 
-    /// Fenced after a failure or damage: kept, not served.
+    /// Fenced after a failure or damage: kept, takes no appends.
     pub fn is_failed(&self) -> bool {
         self.failed
+    }
+
+    /// End of what may be read: the log end, or where the damage of a failed log begins.
+    pub fn readable_end(&self) -> Offset {
+        if self.failed { self.readable } else { self.log_end }
     }
 
     /// Directory of the log.
@@ -208,6 +228,11 @@ impl Log {
     pub(super) fn bytes_in(&self, from: u64, to: u64) -> u64 {
         let of = |s: &Segment| s.end().min(to).saturating_sub(s.at.max(from));
         self.segments.iter().rev().take_while(|s| s.end() > from).map(of).sum()
+    }
+
+    /// Whether all that is not synced in a segment is in memory.
+    pub(super) fn is_repeatable(&self) -> bool {
+        self.tail.chunks.front().is_some_and(|c| c.start <= self.progress.synced)
     }
 
     /// Whether the oldest segment that is not sealed takes no more appends and is durable.

@@ -14,12 +14,15 @@
 //! [`StoreEvent`]s. Files: [`store`] the logs and appends; `commits`, `commit`, `journal`, `ring`
 //! group commit and its space; `background`, `jobs` the work of the back; `checkpoint`; `read`,
 //! `lookup`, `windows` reads; `retention`; `open`, `replay`, `load` recovery; `close` the clean
-//! stop; `log`, `segment`, `tail`, `index`, `progress`, `cache` the parts of a log.
+//! stop; `fence` the mark of a damaged log; `log`, `segment`, `tail`, `index`, `progress`, `cache` the
+//! parts of a log.
 //!
 //! Invariants:
 //! - S1. A batch is reported durable only after a sync that covers it has returned.
-//! - S2. A failed write or sync is never tried again: the log is fenced, or the store fails.
-//! - S3. What was durable is never cut: damage to it fences the log and is named.
+//! - S2. A failed write or sync is never tried again: the log is fenced, or the store fails. What
+//!   the journal has of it stays there, and a restart writes it anew.
+//! - S3. What was durable is never cut: damage to it fences the log and is named, and what lies
+//!   before it is served.
 //! - S4. A journal chunk is used again only when nothing in it is needed for recovery.
 //!
 //! Deliberately absent: compaction, transactions' index, truncation by followers.
@@ -33,7 +36,10 @@ mod commit;
 mod commits;
 pub mod config;
 pub mod error;
+mod fence;
 mod files;
+#[cfg(test)]
+mod fuzz;
 mod index;
 mod jobs;
 mod journal;

@@ -182,20 +182,23 @@ impl Store {
     }
 }
 
-/// The log directories of a node. One without a topic id is left alone: it is being made, and the
+/// The log directories of a node. One without `partition.metadata` is left alone: it is being made, and the
 /// journal says for whom, or was put there by hand.
 fn log_dirs(disk: &dyn Disk, dir: &Path) -> Result<DetMap<TopicPartition, LogDir>, StorageError> {
     let mut dirs = DetMap::default();
     for name in disk.list(dir).map_err(StorageError::disk("listing", dir))? {
         let Some((topic, partition)) = files::parse_dir_name(&name) else { continue };
         let path = dir.join(&name);
-        let metadata = files::read(disk, &path.join(files::METADATA))?;
-        if let Some(id) = metadata.as_deref().and_then(files::parse_metadata) {
-            let topic = topic.to_owned();
-            dirs.insert(TopicPartition { topic: id, partition }, LogDir { path, topic });
-        } else {
+        let file = path.join(files::METADATA);
+        let Some(metadata) = files::read(disk, &file)? else {
             tracing::warn!(dir = %path.display(), "left alone: no partition.metadata");
-        }
+            continue;
+        };
+        let Some(id) = files::parse_metadata(&metadata) else {
+            return Err(StorageError::BadFile { file, what: "it has no topic id".to_owned() });
+        };
+        let topic = topic.to_owned();
+        dirs.insert(TopicPartition { topic: id, partition }, LogDir { path, topic });
     }
     Ok(dirs)
 }

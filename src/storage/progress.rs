@@ -132,11 +132,6 @@ impl Progress {
         self.chunks.back().map(|c| c.chunk)
     }
 
-    /// The log is given up: no chunk is needed any more.
-    pub(super) fn release(&mut self) {
-        self.chunks.clear();
-    }
-
     /// First position after all direct ranges and after `written`.
     pub(super) fn written_ahead(&self) -> u64 {
         self.direct.iter().map(|d| d.upto).fold(self.written, u64::max)

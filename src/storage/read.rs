@@ -9,8 +9,9 @@ use bytes::Bytes;
 
 use super::error::StorageError;
 use super::index::Index;
-use super::jobs::{IndexWork, Job, ReadEnd, ReadWork, Work};
+use super::jobs::{IndexWork, Job, Loaded, ReadEnd, ReadWork, Work};
 use super::log::Log;
+use super::scan::Expect;
 use super::segment::{Kind, file_path};
 use super::store::Store;
 use super::windows::Window;
@@ -76,7 +77,11 @@ impl Store {
         max_bytes: usize,
         at_least_one: bool,
     ) -> Result<Read, StorageError> {
-        let log = self.served(id)?;
+        let log = self.log(id).ok_or(StorageError::Deleted)?;
+        if log.failed && from >= log.readable {
+            return Err(log.fenced_error());
+        }
+        let upto = upto.min(log.readable_end());
         if from < log.log_start || from > log.log_end {
             let (first, next) = (log.log_start, log.log_end);
             return Err(StorageError::OffsetOutOfRange { asked: from, first, next });
@@ -90,15 +95,25 @@ impl Store {
             self.metrics.cache_hits += 1;
             return Ok(Read::Ready(batches));
         }
-        Ok(self.read_windows(id, from, bounds))
+        self.read_windows(id, from, bounds)
     }
 
-    fn read_windows(&mut self, id: LogId, from: Offset, bounds: Bounds) -> Read {
+    fn read_windows(
+        &mut self,
+        id: LogId,
+        from: Offset,
+        bounds: Bounds,
+    ) -> Result<Read, StorageError> {
         let Some(window) = self.windows.find(id, from) else {
             self.metrics.cache_misses += 1;
             self.read_ahead(id, from, self.config.read_bytes);
-            return Read::Pending;
+            return Ok(Read::Pending);
         };
+        if from >= window.last {
+            // Compaction left a gap at the segment's end: the next segment has what comes after it.
+            let from = window.next.min(bounds.upto);
+            return self.read(id, from, bounds.upto, bounds.max_bytes, bounds.at_least_one);
+        }
         let batches = take(&window.bytes, window.first, from, bounds);
         let (next, past_half) = (window.next, batches.next.0 - window.first.0);
         let past_half = 2 * past_half >= next.0 - window.first.0;
@@ -108,7 +123,7 @@ impl Store {
         if past_half && next < upto && self.windows.find(id, next).is_none() {
             self.read_ahead(id, next, self.config.read_ahead_bytes);
         }
-        Read::Ready(batches)
+        Ok(Read::Ready(batches))
     }
 
     /// Asks for the window that holds `from`, or for one that is nearer to it than what is known:
@@ -118,22 +133,35 @@ impl Store {
         let i = log.segment_of(from);
         let segment = &log.segments[i];
         let before = self.windows.end_before(id, segment.base, from);
-        let at = if from == segment.base {
-            0
+        let begin = (0, Expect::Exactly(segment.base));
+        let before = before.map(|(at, next)| (at, Expect::Exactly(next)));
+        let (at, first) = if from == segment.base {
+            begin
         } else if let Some(index) = &segment.index {
-            index.floor(from).max(before.unwrap_or(0))
-        } else if let Some(end) = before.filter(|_| len > self.config.read_bytes) {
-            end
+            let indexed =
+                index.floor_entry(from).map_or(begin, |(at, last)| (at, Expect::EndsWith(last)));
+            before.filter(|known| known.0 > indexed.0).unwrap_or(indexed)
+        } else if let Some(before) = before.filter(|_| len > self.config.read_bytes) {
+            before
         } else {
             return self.load_index(id, i);
         };
         let limit = log.in_file(i);
         if at < limit {
-            self.ask_window(id, i, (at, len, limit));
+            let first = if log.dense { first } else { Expect::AtLeast(segment.base) };
+            self.ask_window(id, i, (at, len, limit), first);
+        } else if segment.sealed {
+            self.ask_index(id, i, Some(at));
         }
     }
 
-    fn ask_window(&mut self, id: LogId, i: usize, (from, len, limit): (u64, usize, u64)) {
+    fn ask_window(
+        &mut self,
+        id: LogId,
+        i: usize,
+        (from, len, limit): (u64, usize, u64),
+        first: Expect,
+    ) {
         let Some(log) = self.log(id) else { return };
         let segment = log.segments[i].base;
         let key = (id, segment, from);
@@ -141,7 +169,8 @@ impl Store {
             return;
         }
         let path = file_path(&log.dir, segment, Kind::Log);
-        let work = ReadWork { path, segment, from, len, limit };
+        let dense = log.dense;
+        let work = ReadWork { path, segment, from, len, limit, first, dense };
         self.queues.reading.push(key);
         self.queues.reads.push_back(Job { log: Some(id), work: Work::Read(work) });
     }
@@ -161,30 +190,48 @@ impl Store {
         };
         match end {
             Ok(ReadEnd::Batches { first, next, bytes }) => {
-                let (segment, at) = (work.segment, work.from);
-                self.windows.insert(Window { log: id, segment, at, first, next, bytes });
+                let (segment, at, last) = (work.segment, work.from, next);
+                let ends = at + bytes.len() as u64 == log.segments[i].size;
+                let following = log.segments.get(i + 1).filter(|_| ends).map(|s| s.base);
+                let next = following.unwrap_or(last);
+                let gap = if at == 0 { Some(segment) } else { None };
+                let gap = gap.or_else(|| self.windows.last_before(id, segment, at));
+                let first = gap.map_or(first, |gap| gap.min(first));
+                self.windows.insert(Window { log: id, segment, at, first, last, next, bytes });
                 out.push(StoreEvent::Readable { log: id });
             }
             Ok(ReadEnd::Longer(len)) => {
-                self.ask_window(id, i, (work.from, len, work.limit));
+                self.ask_window(id, i, (work.from, len, work.limit), work.first);
             }
+            Err(StorageError::Corrupt { .. }) => self.ask_index(id, i, Some(work.from)),
             Err(error) => self.fail(id, error, out),
         }
     }
 
     /// Asks for the indexes of a sealed segment.
     pub(super) fn load_index(&mut self, id: LogId, i: usize) {
+        if self.log(id).is_some_and(|log| log.segments[i].index.is_none()) {
+            self.ask_index(id, i, None);
+        }
+    }
+
+    /// Asks for the indexes of a segment; made anew when a read found no batch at byte `examine`.
+    fn ask_index(&mut self, id: LogId, i: usize, examine: Option<u64>) {
         let Some(log) = self.log(id) else { return };
         let segment = &log.segments[i];
         let key = (id, segment.base);
-        if segment.index.is_some() || self.queues.loading.contains(&key) {
+        if self.queues.loading.contains(&key) {
             return;
         }
         let work = IndexWork {
             dir: log.dir.clone(),
             segment: segment.base,
-            size: segment.size,
+            size: log.in_file(i),
+            sealed: segment.sealed,
             interval_bytes: log.config.index_interval_bytes,
+            examine,
+            next: log.segments.get(i + 1).map(|next| next.base).filter(|_| log.dense),
+            dense: log.dense,
         };
         self.queues.loading.push(key);
         self.queues.reads.push_back(Job { log: Some(id), work: Work::LoadIndex(work) });
@@ -194,17 +241,31 @@ impl Store {
         &mut self,
         id: LogId,
         work: &IndexWork,
-        index: Result<Index, StorageError>,
+        loaded: Result<Loaded, StorageError>,
         out: &mut Vec<StoreEvent>,
     ) {
         self.queues.loading.retain(|l| *l != (id, work.segment));
         let Some(log) = self.log_mut(id) else { return };
         if let Some(segment) = log.segments.iter_mut().find(|s| s.base == work.segment) {
-            match index {
-                Ok(index) => segment.index = Some(index),
+            let Loaded { index, upto, damage } = match loaded {
+                Ok(loaded) => loaded,
                 Err(error) => return self.fail(id, error, out),
+            };
+            // The index was right and the segment is good, and still a read met no batch.
+            let same = |known: &Index| {
+                work.examine.is_some_and(|at| known.entry_before(at) == index.entry_before(at))
+            };
+            let misread = segment.index.as_ref().is_some_and(same).then(|| work.misread());
+            match &mut segment.index {
+                Some(known) if !work.sealed => known.replace_upto(index, upto),
+                known => *known = Some(index),
             }
-            self.keep_index(id, work.segment);
+            if work.sealed {
+                self.keep_index(id, work.segment);
+            }
+            if let Some(error) = damage.or(misread) {
+                self.fail(id, error, out);
+            }
         }
         out.push(StoreEvent::Readable { log: id });
         self.retain_log(id);

@@ -16,8 +16,10 @@ const BUFFER_BYTES: usize = 1 << 20;
 pub(super) enum Expect {
     /// This one.
     Exactly(Offset),
-    /// This one or a later one: compaction leaves gaps, and an index points into the middle.
+    /// This one or a later one: compaction leaves gaps.
     AtLeast(Offset),
+    /// The one whose batch ends with this offset: what an index says.
+    EndsWith(Offset),
 }
 
 /// What follows a batch that ends before `next`.
@@ -25,20 +27,22 @@ pub(super) fn after(next: Offset, dense: bool) -> Expect {
     if dense { Expect::Exactly(next) } else { Expect::AtLeast(next) }
 }
 
-/// Checks a batch: version, offset, checksum.
+/// Checks a batch: version, checksum, offset.
 pub(super) fn check(header: &BatchHeader, batch: &[u8], expect: Expect) -> Result<(), Fault> {
     let found = header.base_offset;
     let (expected, fits) = match expect {
         Expect::Exactly(o) => (o, found == o),
         Expect::AtLeast(o) => (o, found >= o),
+        Expect::EndsWith(o) => (o, header.last_offset() == o),
     };
     if header.magic != 2 {
         return Err(Fault::Magic(header.magic));
     }
+    header.check_crc(batch)?;
     if !fits || header.last_offset_delta < 0 {
         return Err(Fault::Offset { expected, found });
     }
-    header.check_crc(batch).map_err(Fault::from)
+    Ok(())
 }
 
 /// Where a scan ended.
@@ -62,7 +66,7 @@ pub(super) fn scan(
     (first, dense): (Expect, bool),
     mut each: impl FnMut(&BatchHeader, u64),
 ) -> Result<ScanEnd, StorageError> {
-    let (Expect::Exactly(start) | Expect::AtLeast(start)) = first;
+    let (Expect::Exactly(start) | Expect::AtLeast(start) | Expect::EndsWith(start)) = first;
     let mut end = ScanEnd { at: from, next: start, fault: None };
     let mut expect = first;
     let mut buf = vec![0; BUFFER_BYTES.min((size - from) as usize)];

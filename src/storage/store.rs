@@ -11,6 +11,7 @@ use super::checkpoint::Checkpoint;
 use super::commit::Meta;
 use super::config::{LogConfig, StoreConfig};
 use super::error::StorageError;
+use super::fence::Fence;
 use super::jobs::{Job, Work};
 use super::journal::Writer;
 use super::log::{Append, Appended, Log, Queue};
@@ -19,6 +20,7 @@ use super::tail::block_floor;
 use super::windows::Windows;
 use super::{LogId, StoreEvent};
 use crate::base::{BLOCK_BYTES, DetMap, Moment, Offset, TopicPartition, WallMs};
+use crate::metrics::Histogram;
 use crate::runtime::disk::Disk;
 use crate::wire::batch::BatchHeader;
 
@@ -26,7 +28,7 @@ use crate::wire::batch::BatchHeader;
 const EVICTIONS_MAX: usize = 8;
 
 /// Counters since the store was opened.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Metrics {
     /// Commits.
     pub commits: u64,
@@ -36,8 +38,10 @@ pub struct Metrics {
     pub journal_bytes: u64,
     /// Appended batches.
     pub commit_batches: u64,
-    /// Nanoseconds from taking a commit to its result, over all commits.
-    pub commit_ns: u64,
+    /// From taking a commit to its result: its writes, its sync and the way there and back.
+    pub commit_time: Histogram,
+    /// When the commit that is out was taken.
+    pub commit_began: Option<Moment>,
     /// Reads served from memory.
     pub cache_hits: u64,
     /// Reads that had to wait for the disk.
@@ -110,7 +114,7 @@ pub struct Store {
     pub(super) full: bool,
     pub(super) failed: bool,
     pub(super) dirty_bytes: usize,
-    /// Failures found where there is no place for events; they come out with the next ones.
+    /// Failures found where there is no place for events.
     pub(super) events: Vec<StoreEvent>,
     /// Counters.
     pub metrics: Metrics,
@@ -305,8 +309,9 @@ impl Store {
             if log.tail.chunks.len() < 2 {
                 continue;
             }
-            let written = log.progress.written;
-            if let Some(chunk) = log.tail.chunks.pop_front_if(|c| c.end() <= written) {
+            let p = &log.progress;
+            let there = if log.stuck { p.synced } else { p.written };
+            if let Some(chunk) = log.tail.chunks.pop_front_if(|c| c.end() <= there) {
                 self.memory.give_back(chunk.capacity(), chunk.into_buf());
             } else {
                 self.memory.put_back(id);
@@ -330,8 +335,16 @@ impl Store {
         self.memory.used_bytes()
     }
 
+    /// Bytes of old records that were read and are kept for readers.
+    pub fn window_bytes(&self) -> usize {
+        self.windows.used_bytes()
+    }
+
     /// The next time at which [`Store::on_time`] or [`Store::commit`] has something to do.
     pub fn next_deadline(&self) -> Moment {
+        if !self.events.is_empty() {
+            return Moment::default();
+        }
         if self.failed {
             return Moment::NEVER;
         }
@@ -347,17 +360,41 @@ impl Store {
         next
     }
 
-    /// Fences a log: what happened to it is not known any more.
+    /// What was found where there is no place for events.
+    pub fn take_events(&mut self, out: &mut Vec<StoreEvent>) {
+        out.append(&mut self.events);
+    }
+
+    /// Fences a log whose segments cannot be written any more. What the journal has of it stays
+    /// there until a restart writes it again.
+    pub(super) fn stick(&mut self, id: LogId, error: StorageError, out: &mut Vec<StoreEvent>) {
+        if let Some(log) = self.log_mut(id) {
+            log.stuck = true;
+            self.fail(id, error, out);
+            self.settle(id);
+        }
+    }
+
+    /// Fences a log: it takes no appends, and of a damaged one is served what lies before the
+    /// damage. Damage is remembered on disk; any other failure is over with a restart.
     pub(super) fn fail(&mut self, id: LogId, error: StorageError, out: &mut Vec<StoreEvent>) {
         let Some(log) = self.log_mut(id) else { return };
         if log.failed {
+            if let Some(fence) = Fence::of(&error) {
+                log.readable = log.readable.min(fence.offset);
+            }
+            out.push(StoreEvent::Readable { log: id });
             return;
         }
         log.failed = true;
+        log.readable = log.log_start;
         let pending = std::mem::take(&mut log.pending_bytes);
-        let work = Work::Fence(log.dir.clone(), log.tp.topic, error.to_string());
+        if let Some(fence) = Fence::of(&error) {
+            log.readable = fence.offset.min(log.durable_end);
+            let work = Work::Fence(log.dir.clone(), log.tp.topic, fence);
+            self.queues.urgent.push_back(Job { log: Some(id), work });
+        }
         self.dirty_bytes -= pending;
-        self.queues.urgent.push_back(Job { log: Some(id), work });
         out.push(StoreEvent::Failed { log: Some(id), error: Arc::new(error) });
     }
 

@@ -18,9 +18,13 @@ pub(super) struct Window {
     pub(super) segment: Offset,
     /// Byte of the segment where the first batch begins.
     pub(super) at: u64,
-    /// Base offset of the first batch.
+    /// First offset that is looked for here: of the first batch, or of the gap that compaction left
+    /// before it.
     pub(super) first: Offset,
     /// Offset after the last batch.
+    pub(super) last: Offset,
+    /// Offset after the last one that is looked for here: `last`, or the next segment's base where
+    /// the window ends its segment.
     pub(super) next: Offset,
     /// The batches.
     pub(super) bytes: Bytes,
@@ -55,15 +59,32 @@ impl Windows {
         }
     }
 
+    /// Memory in use.
+    pub(super) fn used_bytes(&self) -> usize {
+        self.used_bytes
+    }
+
     /// The window with the batch that holds `offset`.
     pub(super) fn find(&self, log: LogId, offset: Offset) -> Option<&Window> {
         self.kept.iter().rev().find(|w| w.log == log && w.first <= offset && offset < w.next)
     }
 
-    /// Byte of the segment after the last batch that is known to lie before `offset`.
-    pub(super) fn end_before(&self, log: LogId, segment: Offset, offset: Offset) -> Option<u64> {
+    /// Byte of the segment after the last batch that is known to lie before `offset`, and the
+    /// offset there.
+    pub(super) fn end_before(
+        &self,
+        log: LogId,
+        segment: Offset,
+        offset: Offset,
+    ) -> Option<(u64, Offset)> {
         let before = |w: &&Window| w.log == log && w.segment == segment && w.next <= offset;
-        self.kept.iter().filter(before).map(Window::end).max()
+        self.kept.iter().filter(before).map(|w| (w.end(), w.next)).max()
+    }
+
+    /// Offset after the last batch that ends at byte `at` of a segment.
+    pub(super) fn last_before(&self, log: LogId, segment: Offset, at: u64) -> Option<Offset> {
+        let before = |w: &&Window| w.log == log && w.segment == segment && w.end() == at;
+        self.kept.iter().rev().find(before).map(|w| w.last)
     }
 
     /// Forgets the windows of a log.

@@ -222,6 +222,14 @@ pub fn set_create_time(batch: &mut [u8], max_timestamp: i64) {
     set_crc(batch);
 }
 
+/// Writes the producer fields, and sets the CRC anew.
+pub fn set_producer(batch: &mut [u8], id: i64, epoch: i16, sequence: i32) {
+    batch[43..51].copy_from_slice(&id.to_be_bytes());
+    batch[51..53].copy_from_slice(&epoch.to_be_bytes());
+    batch[53..57].copy_from_slice(&sequence.to_be_bytes());
+    set_crc(batch);
+}
+
 /// Computes the CRC and writes it.
 pub fn set_crc(batch: &mut [u8]) {
     let crc = crc(batch);

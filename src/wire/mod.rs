@@ -9,6 +9,8 @@ pub mod batch;
 pub mod codec;
 pub mod error;
 pub mod frame;
+#[cfg(test)]
+mod fuzz;
 pub mod record;
 pub mod writer;
 

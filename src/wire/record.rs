@@ -150,8 +150,8 @@ pub fn put_varlong(out: &mut Vec<u8>, value: i64) {
 /// producer sends it.
 #[derive(Debug, Default)]
 pub struct BatchBuilder {
-    body: Vec<u8>,
-    record: Vec<u8>,
+    /// Room for the header, then the records.
+    batch: Vec<u8>,
     count: i32,
     base_timestamp: i64,
     max_timestamp: i64,
@@ -171,20 +171,32 @@ impl BatchBuilder {
             self.max_timestamp = timestamp_ms;
         }
         self.max_timestamp = self.max_timestamp.max(timestamp_ms);
-        let r = &mut self.record;
-        r.clear();
-        r.push(0);
-        put_varlong(r, timestamp_ms - self.base_timestamp);
-        put_varlong(r, i64::from(self.count));
-        put_nullable(r, key);
-        put_nullable(r, value);
-        put_varlong(r, headers.len() as i64);
-        for (key, value) in headers {
-            put_nullable(r, Some(key.as_bytes()));
-            put_nullable(r, *value);
+        let (delta, at) = (timestamp_ms - self.base_timestamp, i64::from(self.count));
+        let header = |(key, value): &RecordHeader<'_>| {
+            nullable_bytes(Some(key.as_bytes())) + nullable_bytes(*value)
+        };
+        let size = 1
+            + varlong_bytes(delta)
+            + varlong_bytes(at)
+            + nullable_bytes(key)
+            + nullable_bytes(value)
+            + varlong_bytes(headers.len() as i64)
+            + headers.iter().map(header).sum::<usize>();
+        let out = &mut self.batch;
+        if out.is_empty() {
+            out.resize(HEADER_BYTES, 0);
         }
-        put_varlong(&mut self.body, self.record.len() as i64);
-        self.body.extend_from_slice(&self.record);
+        put_varlong(out, size as i64);
+        out.push(0);
+        put_varlong(out, delta);
+        put_varlong(out, at);
+        put_nullable(out, key);
+        put_nullable(out, value);
+        put_varlong(out, headers.len() as i64);
+        for (key, value) in headers {
+            put_nullable(out, Some(key.as_bytes()));
+            put_nullable(out, *value);
+        }
         self.count += 1;
     }
 
@@ -195,7 +207,7 @@ impl BatchBuilder {
 
     /// Bytes that the batch has without compression.
     pub fn size_bytes(&self) -> usize {
-        HEADER_BYTES + self.body.len()
+        self.batch.len().max(HEADER_BYTES)
     }
 
     /// Makes the batch and empties the builder.
@@ -216,32 +228,45 @@ impl BatchBuilder {
         level: i32,
         producer: ProducerStamp,
     ) -> Result<Bytes, CodecError> {
-        let body = match codec {
-            Codec::None => std::mem::take(&mut self.body),
-            codec => codec.compress(&std::mem::take(&mut self.body), level)?,
+        let mut this = std::mem::take(self);
+        this.batch.resize(this.size_bytes(), 0);
+        let mut out = match codec {
+            Codec::None => this.batch,
+            codec => {
+                let packed = codec.compress(&this.batch[HEADER_BYTES..], level)?;
+                this.batch.truncate(HEADER_BYTES);
+                this.batch.extend_from_slice(&packed);
+                this.batch
+            }
         };
-        let this = std::mem::take(self);
-        let mut out = Vec::with_capacity(HEADER_BYTES + body.len());
-        out.extend_from_slice(&0_i64.to_be_bytes());
-        let length = i32::try_from(HEADER_BYTES + body.len() - LOG_OVERHEAD)
+        let length = i32::try_from(out.len() - LOG_OVERHEAD)
             .map_err(|_| CodecError::TooLarge { limit_bytes: i32::MAX as usize })?;
-        out.extend_from_slice(&length.to_be_bytes());
-        out.extend_from_slice(&(-1_i32).to_be_bytes());
-        out.push(2);
-        out.extend_from_slice(&[0; 4]);
         let attributes = i16::from(codec as u8) | (i16::from(producer.transactional) << 4);
-        out.extend_from_slice(&attributes.to_be_bytes());
-        out.extend_from_slice(&(this.count - 1).to_be_bytes());
-        out.extend_from_slice(&this.base_timestamp.to_be_bytes());
-        out.extend_from_slice(&this.max_timestamp.to_be_bytes());
-        out.extend_from_slice(&producer.id.to_be_bytes());
-        out.extend_from_slice(&producer.epoch.to_be_bytes());
-        out.extend_from_slice(&producer.sequence.to_be_bytes());
-        out.extend_from_slice(&this.count.to_be_bytes());
-        out.extend_from_slice(&body);
+        let mut header = Vec::with_capacity(HEADER_BYTES);
+        header.extend_from_slice(&0_i64.to_be_bytes());
+        header.extend_from_slice(&length.to_be_bytes());
+        header.extend_from_slice(&(-1_i32).to_be_bytes());
+        header.push(2);
+        header.extend_from_slice(&[0; 4]);
+        header.extend_from_slice(&attributes.to_be_bytes());
+        header.extend_from_slice(&(this.count - 1).to_be_bytes());
+        header.extend_from_slice(&this.base_timestamp.to_be_bytes());
+        header.extend_from_slice(&this.max_timestamp.to_be_bytes());
+        header.extend_from_slice(&producer.id.to_be_bytes());
+        header.extend_from_slice(&producer.epoch.to_be_bytes());
+        header.extend_from_slice(&producer.sequence.to_be_bytes());
+        header.extend_from_slice(&this.count.to_be_bytes());
+        out[..HEADER_BYTES].copy_from_slice(&header);
         batch::set_crc(&mut out);
         Ok(Bytes::from(out))
     }
+}
+
+/// A copy of a whole batch with other producer fields; the transactional bit stays.
+pub fn with_stamp(batch: &[u8], producer: ProducerStamp) -> Bytes {
+    let mut out = batch.to_vec();
+    batch::set_producer(&mut out, producer.id, producer.epoch, producer.sequence);
+    Bytes::from(out)
 }
 
 /// The producer fields of a batch header.
@@ -261,6 +286,16 @@ impl ProducerStamp {
     /// Not an idempotent producer.
     pub const NONE: Self =
         Self { id: NO_PRODUCER_ID, epoch: -1, sequence: -1, transactional: false };
+}
+
+/// Bytes that [`put_varlong`] takes.
+fn varlong_bytes(value: i64) -> usize {
+    let bits = 64 - ((value << 1) ^ (value >> 63)).leading_zeros();
+    (bits.max(1) as usize).div_ceil(7)
+}
+
+fn nullable_bytes(bytes: Option<&[u8]>) -> usize {
+    bytes.map_or(1, |b| varlong_bytes(b.len() as i64) + b.len())
 }
 
 fn put_nullable(out: &mut Vec<u8>, bytes: Option<&[u8]>) {

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 #![allow(unreachable_pub, reason = "a module of several test binaries")]
 
+pub mod http;
 pub mod program;
 pub mod server;
 pub mod wire;

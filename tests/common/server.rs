@@ -200,6 +200,15 @@ impl Server {
         child.wait().unwrap();
     }
 
+    /// Stops the process for so long (SIGSTOP), then lets it go on.
+    pub fn pause(&self, time: Duration) {
+        for (signal, wait) in [(libc::SIGSTOP, time), (libc::SIGCONT, Duration::ZERO)] {
+            // SAFETY: the child has not been waited for, so the id is still its own.
+            assert_eq!(unsafe { libc::kill(self.pid().cast_signed(), signal) }, 0);
+            std::thread::sleep(wait);
+        }
+    }
+
     /// Sends `signal` and waits for the end; says how it ended and how long that took.
     pub fn signal(&mut self, signal: i32) -> (ExitStatus, Duration) {
         let mut child = self.child.take().expect("a running server");

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the clients that the tests use: install.sh DIRECTORY. What is there is left alone.
-# System packages (kcat, Java, Maven, Python's venv) through apt-get where that can be done.
+# System packages (kcat, Java, Maven, Python's venv, and mkfs.xfs for tests/faults) through apt-get where that can be done.
 set -euo pipefail
 dir=$1
 here=$(dirname "$0")
@@ -11,6 +11,8 @@ packages=()
 type -P kcat >/dev/null || packages+=(kcat)
 type -P javac >/dev/null || packages+=(default-jdk-headless)
 type -P mvn >/dev/null || packages+=(maven)
+type -P mkfs.xfs >/dev/null || packages+=(xfsprogs)
+type -P valgrind >/dev/null || packages+=(valgrind)
 python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3 python3-venv)
 if [ ${#packages[@]} -gt 0 ]; then
     [ "$(id -u)" = 0 ] && type -P apt-get >/dev/null ||

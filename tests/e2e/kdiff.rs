@@ -12,7 +12,7 @@ use crate::shared;
 /// Scenarios of what is not there yet.
 const LATER: [&str; 2] = ["transactions", "consumer_groups_848"];
 /// Percentage of equal answers below which the test fails.
-const EQUAL_MIN: &str = "95";
+const EQUAL_MIN: &str = "100";
 const LIMIT: Duration = Duration::from_mins(5);
 
 /// Copies a recording without the scenarios that are named.

@@ -1,4 +1,4 @@
-//! The real binary end to end: crashes, restarts, real input, bad input, and Kafka's rules seen from
+//! The real binary end to end: restarts, real input, bad input, and Kafka's rules seen from
 //! the socket. `SEED=n` repeats the choices of a run that failed.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 #![allow(unreachable_pub, reason = "modules of a test binary")]
@@ -7,10 +7,10 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod admin;
 mod bad_input;
 mod flights;
 mod kdiff;
-mod kill;
 mod restart;
 mod rules;
 mod start;

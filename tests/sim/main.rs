@@ -4,7 +4,9 @@
 //! `SEEDS=n` runs so many seeds (from `SEED`, default 0); a failure names its seed.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
+mod damage;
 mod files;
+mod full;
 mod model;
 mod node;
 mod seeds;

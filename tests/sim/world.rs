@@ -207,11 +207,17 @@ impl World {
             let state = self.store.as_ref().unwrap().log(id).unwrap();
             let model = &mut self.logs[i];
             model.id = id;
+            if state.is_failed() && self.kind == Kind::Faults {
+                model.hurt = true;
+                continue;
+            }
             if state.is_failed() {
                 let why = self.disk.bytes(&state.dir().join("fenced"));
                 assert!(model.hurt, "fenced for nothing: {}", String::from_utf8_lossy(&why));
                 continue;
             }
+            // What failed only since the disk did is whole after a restart.
+            model.hurt &= self.kind != Kind::Faults;
             model.on_recovered(state.log_start(), state.log_end());
             model.check_derived(state);
             assert_eq!(state.durable_end(), state.log_end());

@@ -38,6 +38,20 @@ impl Broker {
         panic!("klamm server did not start in {ATTEMPTS} attempts; see its messages above");
     }
 
+    /// Two nodes of this build, unless another broker is to be tested, which is not to be killed.
+    pub(crate) fn own() -> Option<Self> {
+        let broker = Self::get();
+        broker.own.is_some().then_some(broker)
+    }
+
+    /// Kills the broker.
+    pub(crate) fn kill(&mut self) {
+        if let Some((child, _)) = &mut self.own {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
     /// A name for a topic or a group of this test alone.
     pub(crate) fn name(&self, what: &str) -> String {
         format!("{}-{what}", self.prefix)

@@ -7,6 +7,7 @@
 
 mod broker;
 mod compare;
+mod load;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};

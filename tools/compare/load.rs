@@ -424,6 +424,7 @@ fn lines_of(pipe: ChildStderr) -> Outcome<Receiver<Line>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::workloads::{WORKLOADS, What};
 
     #[test]
     fn the_lines_of_the_load_are_told_from_what_else_it_says() {
@@ -431,6 +432,23 @@ mod tests {
             Line::read("   12 s  sent 2000/s  acked 1998/s  read 1/s  behind 2  ack ms p50 0.4");
         assert!(matches!(line, Line::Second(12, acked) if (acked - 1998.0).abs() < 0.1));
         assert!(matches!(Line::read("klamm load: 3 s acked"), Line::Words(_)));
+    }
+
+    #[test]
+    fn every_file_takes_the_keys_of_a_comparison() {
+        for workload in WORKLOADS {
+            let What::Load(keys) = workload.what else { continue };
+            let job = Job {
+                name: workload.name.to_owned(),
+                keys: keys.to_owned(),
+                configs: Configs::from([("flush.messages".to_owned(), "1".to_owned())]),
+                arguments: Vec::new(),
+                seconds: (2, 10),
+            };
+            let table: toml::Table = toml::from_str(&workload_text(&job)).unwrap();
+            assert_eq!(table["topic_configs"]["flush.messages"].as_str(), Some("1"));
+            assert_eq!(table["duration_seconds"].as_integer(), Some(10));
+        }
     }
 
     #[test]

@@ -49,40 +49,45 @@ pub(crate) const WORKLOADS: &[Workload] = &[
     Workload::load(
         "w1-2k",
         "1 KiB, 1 partition, 2,000/s, linger 0",
-        "rate = 2000\nlinger_ms = 0\n",
+        include_str!("../workloads/w1-2k.toml"),
     )
     .in_quick(),
-    Workload::load("w1-20k", "1 KiB, 1 partition, 20,000/s", "rate = 20000\n").in_quick(),
+    Workload::load(
+        "w1-20k",
+        "1 KiB, 1 partition, 20,000/s",
+        include_str!("../workloads/w1-20k.toml"),
+    )
+    .in_quick(),
     Workload::load(
         "w2",
         "1 KiB, 16 partitions, 4 producers, 30,000/s",
-        "rate = 30000\npartitions = 16\nproducers = 4\n",
+        include_str!("../workloads/w2.toml"),
     )
     .with_floor(16),
     Workload::load(
         "w3",
-        "100 B keyed, 16 partitions, 50,000/s, linger 5 ms",
-        "rate = 50000\nrecord_bytes = 100\nkeys = \"uniform\"\npartitions = 16\nlinger_ms = 5\n",
+        "100 B keyed, 16 partitions, 50,000/s",
+        include_str!("../workloads/w3.toml"),
     )
     .with_floor(16),
-    Workload::load("w4", "64 KiB, 1 partition, 1,500/s", "rate = 1500\nrecord_bytes = 65536\n"),
+    Workload::load("w4", "64 KiB, 1 partition, 1,500/s", include_str!("../workloads/w4.toml")),
     Workload::load(
         "w5-500",
         "1 KiB, 500 partitions, 2,000/s, linger 0",
-        "rate = 2000\npartitions = 500\nlinger_ms = 0\nkeys = \"uniform\"\n",
+        include_str!("../workloads/w5-500.toml"),
     )
     .with_floor(500),
     // The floor knows no fetch sessions: each of its fetches would name 5,000 partitions.
     Workload::load(
         "w5-5000",
         "1 KiB, 5,000 partitions, 2,000/s, linger 0",
-        "rate = 2000\npartitions = 5000\nlinger_ms = 0\nkeys = \"uniform\"\nkey_count = 50000\n",
+        include_str!("../workloads/w5-5000.toml"),
     )
     .with_floor(0),
     Workload::load(
         "w6",
-        "1 KiB, 8 partitions, 50 producers, 10,000/s",
-        "rate = 10000\npartitions = 8\nproducers = 50\n",
+        "200 B keyed, 8 partitions, 50 producers, 10,000/s",
+        include_str!("../workloads/w6.toml"),
     )
     .with_floor(8),
     Workload {
@@ -97,7 +102,12 @@ pub(crate) const WORKLOADS: &[Workload] = &[
     },
     Workload { name: "w8", title: "idle", what: What::Idle, floor_partitions: 0, quick: true },
     Workload { name: "w9", title: "start", what: What::Start, floor_partitions: 0, quick: true },
-    Workload::load("w10", "1 KiB, 1 partition, 20,000/s, zstd", "rate = 20000\ncodec = \"zstd\"\n"),
+    Workload::load(
+        "w10",
+        "1 KiB, 16 partitions, 20,000/s, zstd",
+        include_str!("../workloads/w10.toml"),
+    )
+    .with_floor(16),
     Workload {
         name: "w11",
         title: "1 KiB, 16 partitions, 4 producers: highest rate with e2e p99 < 5 ms",

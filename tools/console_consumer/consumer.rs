@@ -31,7 +31,18 @@ enum Asker {
     Member = 2,
 }
 
-pub(super) struct Consumer {
+/// What happened to a member of a group, for a tool that tells of it.
+#[derive(Debug)]
+pub(in crate::tools) enum GroupEvent {
+    /// These partitions are read now.
+    Assigned(Vec<PartitionName>),
+    /// They are not any more.
+    Revoked(Vec<PartitionName>),
+    /// These positions were committed, or were not.
+    Committed(BTreeMap<PartitionName, Committed>, Result<(), ClientError>),
+}
+
+pub(in crate::tools) struct Consumer {
     net: Net<Asker>,
     cluster: Cluster,
     fetcher: Fetcher,
@@ -45,6 +56,9 @@ pub(super) struct Consumer {
     auto_commit: Option<Duration>,
     commit_at: Moment,
     fetched: VecDeque<FetchedBatch>,
+    /// Commits under way, the oldest first.
+    committing: VecDeque<BTreeMap<PartitionName, Committed>>,
+    events: Vec<GroupEvent>,
     has_left: bool,
     /// The topic is not there, and that was said.
     has_told_missing: bool,
@@ -53,7 +67,7 @@ pub(super) struct Consumer {
 }
 
 impl Consumer {
-    pub(super) fn new(config: Config) -> (Self, Formatter) {
+    pub(in crate::tools) fn new(config: Config) -> (Self, Formatter) {
         let options = connection_options(&config.properties, "console-consumer");
         let net = Net::new(config.bootstrap, options);
         let named = !matches!(config.subscription, Subscription::Pattern(_));
@@ -84,6 +98,8 @@ impl Consumer {
             consumed: BTreeMap::new(),
             auto_commit: config.auto_commit,
             fetched: VecDeque::new(),
+            committing: VecDeque::new(),
+            events: Vec::new(),
             has_left: false,
             has_told_missing: false,
             has_told_lost: false,
@@ -91,12 +107,12 @@ impl Consumer {
         (consumer, config.formatter)
     }
 
-    pub(super) fn now(&self) -> Moment {
+    pub(in crate::tools) fn now(&self) -> Moment {
         self.net.clock().now()
     }
 
     /// Waits for records, `until`, or one of the descriptors of `watch`.
-    pub(super) fn poll(
+    pub(in crate::tools) fn poll(
         &mut self,
         until: Option<Moment>,
         watch: &[RawFd],
@@ -115,13 +131,40 @@ impl Consumer {
         Ok(self.fetched.drain(..).collect())
     }
 
+    /// As [`Self::poll`], but keeps the records for later.
+    pub(in crate::tools) fn wait(&mut self, until: Moment) -> Result<(), ClientError> {
+        let batches = self.poll(Some(until), &[])?;
+        self.fetched.extend(batches);
+        Ok(())
+    }
+
+    /// Takes what happened in the group since the last call.
+    pub(in crate::tools) fn take_events(&mut self) -> Vec<GroupEvent> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// Commits what was dealt with, whatever the timer says.
+    pub(in crate::tools) fn commit_now(&mut self) {
+        let Some(member) = &mut self.member else { return };
+        let mut out = Vec::new();
+        if member.commit(&self.consumed, &mut out) {
+            self.committing.push_back(std::mem::take(&mut self.consumed));
+        }
+        self.submit(Asker::Member, out);
+    }
+
+    /// Commits under way.
+    pub(in crate::tools) fn commits_under_way(&self) -> usize {
+        self.committing.len()
+    }
+
     /// A record was dealt with.
-    pub(super) fn consumed(&mut self, batch: &FetchedBatch, offset: Offset) {
+    pub(in crate::tools) fn consumed(&mut self, batch: &FetchedBatch, offset: Offset) {
         self.note(batch, Offset(offset.0 + 1));
     }
 
     /// All of a batch was, also what it hides.
-    pub(super) fn consumed_batch(&mut self, batch: &FetchedBatch) {
+    pub(in crate::tools) fn consumed_batch(&mut self, batch: &FetchedBatch) {
         self.note(batch, batch.next_offset());
     }
 
@@ -137,7 +180,7 @@ impl Consumer {
     }
 
     /// Commits, leaves the group and waits for both, for a while.
-    pub(super) fn close(&mut self) {
+    pub(in crate::tools) fn close(&mut self) {
         if self.member.is_none() {
             return;
         }
@@ -284,12 +327,16 @@ impl Consumer {
         match happened {
             Happened::Assigned(partitions) => {
                 self.fetcher.clear();
+                let names = partitions.iter().map(|(name, _)| name.clone()).collect();
+                self.events.push(GroupEvent::Assigned(names));
                 for (partition, committed) in partitions {
                     let position = committed.map_or(self.reset, |c| Position::At(c.offset));
                     self.fetcher.assign(partition, position);
                 }
             }
             Happened::Revoked => {
+                let names = self.fetcher.assigned().cloned().collect();
+                self.events.push(GroupEvent::Revoked(names));
                 self.fetcher.clear();
                 self.fetched.clear();
                 self.commit();
@@ -297,18 +344,20 @@ impl Consumer {
                     member.rejoin();
                 }
             }
-            Happened::Committed(Err(e)) => eprintln!("The offsets were not committed: {e}"),
-            Happened::Committed(Ok(())) => {}
+            Happened::Committed(result) => {
+                if let Err(e) = &result {
+                    eprintln!("The offsets were not committed: {e}");
+                }
+                let offsets = self.committing.pop_front().unwrap_or_default();
+                self.events.push(GroupEvent::Committed(offsets, result));
+            }
             Happened::Left => self.has_left = true,
         }
     }
 
     fn commit(&mut self) {
-        let (Some(member), Some(_)) = (&mut self.member, self.auto_commit) else { return };
-        let mut out = Vec::new();
-        if member.commit(&self.consumed, &mut out) {
-            self.consumed.clear();
+        if self.auto_commit.is_some() {
+            self.commit_now();
         }
-        self.submit(Asker::Member, out);
     }
 }

@@ -37,7 +37,7 @@ enum Deserializer {
 /// The formatter of `--formatter`.
 #[derive(Debug)]
 #[allow(clippy::struct_excessive_bools, reason = "properties of a formatter")]
-pub(super) struct Formatter {
+pub(in crate::tools) struct Formatter {
     prints_nothing: bool,
     timestamp: bool,
     partition: bool,

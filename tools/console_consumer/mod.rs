@@ -4,9 +4,9 @@
 //! group, commits what it has printed, and leaves the group when it ends; without, it reads all
 //! partitions by itself and no group is made.
 
-mod consumer;
+pub(in crate::tools) mod consumer;
 mod formatter;
-mod options;
+pub(in crate::tools) mod options;
 
 use std::io::{self, BufWriter, Write as _};
 use std::process::ExitCode;
@@ -67,6 +67,8 @@ fn consume(options: &Options) -> Outcome<ExitCode> {
             Ok(batches) => batches,
             Err(e) => break Err(e.into()),
         };
+        // This tool does not tell of its group.
+        drop(consumer.take_events());
         if !batches.is_empty() {
             match printer.print(&batches, &formatter, &mut consumer) {
                 Ok(true) => {}

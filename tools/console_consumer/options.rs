@@ -17,7 +17,7 @@ use crate::tools::properties::Properties;
 use crate::tools::session::refuse_security;
 
 #[derive(Debug, Clone, Parser)]
-pub(super) struct Options {
+pub(in crate::tools) struct Options {
     /// REQUIRED: brokers to begin with
     #[arg(long, value_name = "HOST:PORT,...")]
     bootstrap_server: Option<String>,
@@ -81,7 +81,7 @@ pub(super) struct Options {
 
 /// Which topics to read.
 #[derive(Debug)]
-pub(super) enum Subscription {
+pub(in crate::tools) enum Subscription {
     Topic(String),
     Pattern(regex::bytes::Regex),
     Partition(String, i32, Position),
@@ -89,7 +89,7 @@ pub(super) enum Subscription {
 
 /// What the flags and properties amount to.
 #[derive(Debug)]
-pub(super) struct Config {
+pub(in crate::tools) struct Config {
     pub(super) bootstrap: Vec<Endpoint>,
     pub(super) subscription: Subscription,
     pub(super) properties: Properties,
@@ -104,7 +104,7 @@ pub(super) struct Config {
 }
 
 impl Options {
-    pub(super) fn config(&self) -> Outcome<Config> {
+    pub(in crate::tools) fn config(&self) -> Outcome<Config> {
         self.check()?;
         let bootstrap = cli::required(self.bootstrap_server.as_deref(), "bootstrap-server")?;
         let file = Properties::read(self.command_config.as_deref(), &[])?;

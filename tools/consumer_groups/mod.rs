@@ -92,6 +92,11 @@ fn act(options: &Options, action: Action) -> Outcome<()> {
     }
 }
 
+/// Ids of all groups, sorted.
+pub(crate) fn ids(client: &mut Client) -> Outcome<Vec<String>> {
+    Ok(group::list(client, &[], &[])?.into_iter().map(|listed| listed.id).collect())
+}
+
 /// The names of a list such as `stable,empty`, each by its spelling in `valid`.
 fn names(
     list: Option<&str>,
@@ -111,8 +116,7 @@ fn names(
 /// The groups that are meant, sorted and each once.
 fn chosen(client: &mut Client, options: &Options) -> Outcome<BTreeSet<String>> {
     if options.all_groups {
-        let all = group::list(client, &[], &[])?;
-        return Ok(all.into_iter().map(|listed| listed.id).collect());
+        return Ok(ids(client)?.into_iter().collect());
     }
     Ok(options.group.iter().cloned().collect())
 }

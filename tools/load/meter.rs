@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 use std::path::Path;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -33,6 +34,7 @@ pub(crate) struct Counts {
 
 /// One second of a run; latencies in nanoseconds, those of records that were over in that second.
 #[derive(Debug, Clone, Serialize)]
+#[allow(clippy::struct_field_names, reason = "the name that result.json has")]
 pub(crate) struct Second {
     pub(crate) second: u64,
     pub(crate) sent: u64,
@@ -49,6 +51,15 @@ pub(crate) struct Second {
     pub(crate) e2e_max_ns: u64,
 }
 
+/// What was sent before the schedule began.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Backlog {
+    pub(crate) records: u64,
+    pub(crate) build_seconds: f64,
+    /// From the start of the schedule until the consumers had caught up.
+    pub(crate) drain_seconds: Option<f64>,
+}
+
 /// One latency.
 pub(crate) struct Latency {
     /// Of the measured window.
@@ -59,6 +70,8 @@ pub(crate) struct Latency {
 
 /// Counts and latencies of a run.
 pub(crate) struct Meter {
+    warmup: Duration,
+    duration: Duration,
     /// First intended send time.
     pub(crate) began: Moment,
     /// The measured window.
@@ -70,6 +83,7 @@ pub(crate) struct Meter {
     pub(crate) ack: Latency,
     pub(crate) e2e: Latency,
     pub(crate) series: Vec<Second>,
+    pub(crate) backlog: Option<Backlog>,
     at_second: Counts,
     /// CPU seconds of this process at the start of the window, and then in it.
     cpu_seconds: (Option<f64>, f64),
@@ -78,27 +92,28 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    /// Begins at `began`; with `out`, the histograms of each second go to files there.
+    /// Nothing is measured before [`Self::begin`]; with `out`, the histograms of each second go to files there.
     ///
     /// # Errors
     /// A file cannot be made.
     pub(crate) fn new(
-        (began, wall): (Moment, WallMs),
-        warmup: std::time::Duration,
-        duration: std::time::Duration,
+        wall: WallMs,
+        (warmup, duration): (Duration, Duration),
         out: Option<&Path>,
     ) -> io::Result<Self> {
-        let from = began + warmup;
         let latency = |name: &str| Latency::new(out.map(|dir| dir.join(name)).as_deref(), wall);
         Ok(Self {
-            began,
-            from,
-            to: from + duration,
+            warmup,
+            duration,
+            began: Moment::NEVER,
+            from: Moment::NEVER,
+            to: Moment::NEVER,
             counts: Counts::default(),
             measured: Counts::default(),
             ack: latency("ack.hdr")?,
             e2e: latency("e2e.hdr")?,
             series: Vec::new(),
+            backlog: None,
             at_second: Counts::default(),
             cpu_seconds: (None, 0.0),
             first_failure: None,
@@ -107,9 +122,14 @@ impl Meter {
 
     /// The first record is due at `began`.
     pub(crate) fn begin(&mut self, began: Moment) {
-        let (warmup, duration) = (self.from.since(self.began), self.to.since(self.from));
-        (self.began, self.from) = (began, began + warmup);
-        self.to = self.from + duration;
+        (self.began, self.from) = (began, began + self.warmup);
+        self.to = self.from + self.duration;
+        self.at_second = self.counts;
+    }
+
+    /// Acknowledged records that have not been read by all of `groups`.
+    pub(crate) fn unread(&self, groups: u32) -> u64 {
+        (self.counts.acked * u64::from(groups)).saturating_sub(self.counts.consumed)
     }
 
     fn is_measured(&self, at: Moment) -> bool {
@@ -144,6 +164,10 @@ impl Meter {
         self.first_failure.get_or_insert_with(|| why.to_string());
     }
 
+    fn backlog_records(&self) -> u64 {
+        self.backlog.as_ref().map_or(0, |b| b.records)
+    }
+
     /// CPU seconds of this process in the measured window.
     pub(crate) fn load_cpu_seconds(&self) -> f64 {
         self.cpu_seconds.1
@@ -151,7 +175,7 @@ impl Meter {
 
     /// The moment at which the second that runs now is over.
     pub(crate) fn second_ends_at(&self) -> Moment {
-        Moment(self.began.0 + (self.series.len() as u64 + 1) * NS as u64)
+        Moment(self.began.0.saturating_add((self.series.len() as u64 + 1) * NS as u64))
     }
 
     /// Ends the second that runs now. `due` is the number of records whose intended time has come.
@@ -173,7 +197,7 @@ impl Meter {
             acked: all.acked - last.acked,
             consumed: all.consumed - last.consumed,
             failed: all.failed - last.failed,
-            behind: due.saturating_sub(all.acked + all.failed),
+            behind: (due + self.backlog_records()).saturating_sub(all.acked + all.failed),
             ack_p50_ns: self.ack.second.value_at_quantile(0.5),
             ack_p99_ns: self.ack.second.value_at_quantile(0.99),
             ack_max_ns: self.ack.second.max(),

@@ -9,19 +9,32 @@
 //! the broker is seen by every record that was due in it. The time travels in the record. A run whose
 //! acknowledged rate is below 99 % of the offered one is marked `missed`.
 //!
+//! `--verify` numbers and chains the records of each producer, and fails a run in which one is lost,
+//! duplicated, reordered or changed. `--max --slo p99=5ms` looks for the highest rate that holds the bound.
+//!
 //! `--out DIR` writes
-//! - `result.json`: `format` 1; `client`, `bootstrap`, `started_ms`; `workload` (every key);
-//!   `offered_rate`, `achieved_rate` (acknowledged), `consumed_rate` (records/s in the measured time);
-//!   `missed`; `error` (null, or why the exit code is not 0); `warmup_seconds`, `duration_seconds`
-//!   (measured); `load_cpu_seconds` (of this process, in the measured time); `counts` of the whole run (`due`, `sent`, `acked`,
-//!   `consumed`, `failed`; `lost`, `duplicated`, `reordered`, `corrupted` are null without `--verify`);
-//!   `ack_ns` and `e2e_ns` (null, or `count`, `min`, `mean`, `p50`, `p90`, `p95`, `p99`, `p999`,
-//!   `p9999`, `max` in nanoseconds, and `curve`: pairs of quantile and nanoseconds); `series`: an object
-//!   for each second since the start of the warm-up.
+//! - `result.json`, an object (`--json` prints it):
+//!   `format` 1; `client`, `bootstrap`, `started_ms` (since 1970); `workload` with every key;
+//!   `offered_rate`, `achieved_rate` (acknowledged) and `consumed_rate`, records/s of the measured time;
+//!   `missed`; `error`: null, or why the exit code is 1; `warmup_seconds`, `duration_seconds` (measured);
+//!   `load_cpu_seconds`: run time of this process in the measured time;
+//!   `counts` of the whole run: `due`, `sent`, `acked`, `consumed`, `failed`, and `lost`, `duplicated`,
+//!   `reordered`, `corrupted`, which are null without `--verify`;
+//!   `ack_ns` and `e2e_ns`: null, or `count`, `min`, `mean`, `p50`, `p90`, `p95`, `p99`, `p999`, `p9999`,
+//!   `max`, and `curve`, pairs of quantile and nanoseconds;
+//!   `backlog`: null, or `records`, `build_seconds`, `drain_seconds`;
+//!   `search`: null, or for each rate that `--max` tried `rate`, `achieved_rate`, `value_ns`, `meets`;
+//!   `series`: for each second from the start of the warm-up on `second`, `sent`, `acked`, `consumed`,
+//!   `failed`, `behind`, and `p50`, `p99`, `max` of both latencies as `ack_p50_ns` and so on.
 //! - `ack.hdr`, `e2e.hdr`: HDR histogram logs (version 1.3) of nanoseconds, a line a second.
 //! - `picture.svg`: the percentile curves, latency and rate over time.
+//!
+//! The exit code is 0 also for a run that missed its rate, and 1 when it failed or was interrupted; what
+//! was measured until then is written all the same.
 
 mod engine;
+#[cfg(feature = "librdkafka")]
+mod librdkafka;
 mod meter;
 mod options;
 mod payload;
@@ -29,9 +42,11 @@ mod picture;
 mod plot;
 mod progress;
 mod result;
-mod ring;
+pub(crate) mod ring;
 mod setup;
+mod slo;
 mod table;
+mod verify;
 mod workload;
 
 use std::fs;
@@ -39,7 +54,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use klamm::client::Endpoint;
@@ -49,18 +64,17 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use crate::tools::cli::{self, Outcome, ToolError};
 use engine::{End, Engine, Plan};
 use meter::Meter;
-use options::Options;
+use options::{ClientName, Options};
 use progress::Progress;
 use result::{About, RunResult};
+use slo::{Search, Slo};
+use verify::Verdict;
 use workload::Workload;
 
 /// One line of help.
 pub(crate) const ABOUT: &str = "Put a measured load on a cluster";
 
 const NAME: &str = "load";
-/// The first record is due so long after everything is ready.
-const HEAD_START: Duration = Duration::from_millis(20);
-
 /// Runs the tool.
 pub(crate) fn run(args: &[String]) -> ExitCode {
     let options = match cli::parse::<Options>(NAME, ABOUT, args) {
@@ -88,7 +102,9 @@ fn load(options: &Options) -> Outcome<ExitCode> {
     if let Some(dir) = &options.out {
         fs::create_dir_all(dir).map_err(|e| named(dir, &e))?;
     }
-    let result = run_once(options, bootstrap, workload)?;
+    let stop = stop_on_signals().map_err(|e| ToolError::Failed(e.to_string()))?;
+    let run = if options.max { find_max } else { run_once };
+    let result = run(options, &bootstrap, workload, &stop)?;
     let json = || serde_json::to_string_pretty(&result).map_err(|e| e.to_string());
     if let Some(dir) = &options.out {
         for (name, text) in [("result.json", json()?), ("picture.svg", picture::svg(&result))] {
@@ -104,46 +120,105 @@ fn load(options: &Options) -> Outcome<ExitCode> {
     }
 }
 
+/// Runs at rate after rate; the result is that of the highest one that met the bound.
+fn find_max(
+    options: &Options,
+    bootstrap: &[Endpoint],
+    workload: Workload,
+    stop: &Arc<AtomicBool>,
+) -> Outcome<RunResult> {
+    let wanted = "--max needs a bound: --slo p99=5ms".to_owned();
+    let slo = Slo::parse(workload.slo.as_deref().ok_or(wanted)?)?;
+    let mut search = Search::new(workload.rate);
+    let (mut all, mut best) = (Vec::new(), None);
+    while let Some(rate) = search.next() {
+        let run = run_once(options, bootstrap, Workload { rate, ..workload.clone() }, stop)?;
+        let tried = slo.judge(&run);
+        eprintln!("{}", table::search_line(&tried));
+        search.tried(tried.meets);
+        if tried.meets {
+            best = Some(run);
+        }
+        all.push(tried);
+        if stop.load(Ordering::Relaxed) {
+            return Err("interrupted".to_owned().into());
+        }
+    }
+    let none = || ToolError::Failed(format!("no rate meets {}", workload.slo.unwrap_or_default()));
+    Ok(RunResult { search: Some(all), ..best.ok_or_else(none)? })
+}
+
 fn run_once(
     options: &Options,
-    bootstrap: Vec<Endpoint>,
+    bootstrap: &[Endpoint],
     mut workload: Workload,
+    stop: &Arc<AtomicBool>,
 ) -> Outcome<RunResult> {
     let failed = |e: io::Error| ToolError::Failed(e.to_string());
     let seed = random::seed().map_err(failed)?;
     let run = seed as u32;
-    let mut client = setup::connect(&bootstrap)?;
+    let mut client = setup::connect(bootstrap)?;
     let prepared = setup::prepare(&mut client, &workload, options.topic.as_deref(), run)?;
     workload.partitions = prepared.partitions;
     workload.topics = prepared.topics.len() as u32;
     let plan = Plan {
         workload: workload.clone(),
-        bootstrap,
+        bootstrap: bootstrap.to_vec(),
         topics: prepared.topics.clone(),
         is_foreign: prepared.is_foreign,
         run,
         give_up_after: Duration::from_secs_f64(options.give_up_after.clamp(0.1, 1e6)),
-        stop: stop_on_signals().map_err(failed)?,
+        stop: Arc::clone(stop),
     };
-    let mut engine = Engine::new(plan, seed)?;
-    let (now, wall) = clock::now();
-    let warmup = Duration::from_secs_f64(workload.warmup_seconds);
-    let duration = Duration::from_secs_f64(workload.duration_seconds);
-    let out = options.out.as_deref();
-    let mut meter = Meter::new((now, wall), warmup, duration, out).map_err(failed)?;
-    engine.prepare(&mut meter)?;
-    meter.begin(clock::now().0 + HEAD_START);
+    let wall = clock::now().1;
+    let lengths = [workload.warmup_seconds, workload.duration_seconds];
+    let [warmup, duration] = lengths.map(Duration::from_secs_f64);
+    let mut meter = Meter::new(wall, (warmup, duration), options.out.as_deref()).map_err(failed)?;
     let mut progress = Progress::new(options.progress || io::stderr().is_terminal());
-    let end = engine.run(&mut meter, &mut progress);
+    let (due, end, verdict) = match options.client {
+        ClientName::Klamm => {
+            let mut engine = Engine::new(plan, seed)?;
+            engine.prepare(&mut meter)?;
+            let end = engine.run(&mut meter, &mut progress);
+            (engine.due(), end, engine.verdict())
+        }
+        ClientName::Librdkafka => with_librdkafka(plan, seed, &mut meter, &mut progress)?,
+    };
     if !prepared.is_foreign && !options.keep_topics && !matches!(end, End::Failed(_)) {
         let _ = setup::clean_up(&mut client, &prepared);
     }
     let about = About {
-        client: "klamm",
+        client: match options.client {
+            ClientName::Klamm => "klamm",
+            ClientName::Librdkafka => "librdkafka",
+        },
         bootstrap: options.bootstrap_server.clone().unwrap_or_default(),
         started_ms: wall.0,
     };
-    Ok(RunResult::new(about, &workload, &meter, engine.due(), &end))
+    Ok(RunResult::new(about, &workload, &meter, due, (&end, verdict)))
+}
+
+#[cfg(feature = "librdkafka")]
+fn with_librdkafka(
+    plan: Plan,
+    seed: u64,
+    meter: &mut Meter,
+    progress: &mut Progress,
+) -> Outcome<(u64, End, Option<Verdict>)> {
+    let mut engine = librdkafka::Engine::new(plan, seed)?;
+    let end = engine.run(meter, progress);
+    Ok((engine.due(), end, None))
+}
+
+#[cfg(not(feature = "librdkafka"))]
+fn with_librdkafka(
+    _: Plan,
+    _: u64,
+    _: &mut Meter,
+    _: &mut Progress,
+) -> Outcome<(u64, End, Option<Verdict>)> {
+    let what = "this build has no librdkafka: build it with `cargo build --features librdkafka`";
+    Err(ToolError::Failed(what.to_owned()))
 }
 
 /// Set once Ctrl-C or SIGTERM comes.

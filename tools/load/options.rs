@@ -2,15 +2,24 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
-use clap::Parser;
+use clap::{Args, Parser, ValueEnum};
 use serde::Serialize;
 
 use crate::tools::cli::{Outcome, ToolError};
 use crate::tools::load::workload::Keys;
 
+/// Whose client makes the load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ClientName {
+    /// Our own, on one ring in one thread
+    Klamm,
+    /// librdkafka; only in a build with the cargo feature of that name
+    Librdkafka,
+}
+
 /// The options.
 #[derive(Debug, Parser)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct Options {
     /// REQUIRED: brokers to begin with
     #[arg(long, value_name = "HOST:PORT,...")]
@@ -18,6 +27,9 @@ pub(crate) struct Options {
     /// The workload; every key may be changed by a flag
     #[arg(long, value_name = "FILE.toml")]
     pub(crate) workload: Option<PathBuf>,
+    /// The client that makes the load
+    #[arg(long, value_enum, default_value_t = ClientName::Klamm)]
+    pub(crate) client: ClientName,
     /// Use this topic, which exists; by default a run makes its own, and deletes it at the end
     #[arg(long)]
     pub(crate) topic: Option<String>,
@@ -36,6 +48,9 @@ pub(crate) struct Options {
     /// End the run when brokers do nothing but fail for so long
     #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
     pub(crate) give_up_after: f64,
+    /// Find the highest rate that holds --slo, from --rate on
+    #[arg(long)]
+    pub(crate) max: bool,
     /// Pin the load to this core
     #[arg(long, value_name = "CORE")]
     pub(crate) core: Option<usize>,
@@ -86,6 +101,16 @@ pub(crate) struct Changes {
     /// Send the records of this file (lines of key, tab, value; may be .zst) over and over
     #[arg(long)]
     payload_file: Option<PathBuf>,
+    /// Check that each record is read once, whole and in order; the run fails when not
+    #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    verify: bool,
+    /// Bytes to send before the schedule begins, for the consumers to catch up with
+    #[arg(long)]
+    backlog_bytes: Option<u64>,
+    /// What --max holds: a percentile and its bound, p99=5ms or ack-p99.9=20ms
+    #[arg(long)]
+    slo: Option<String>,
     /// Seconds before the measured time
     #[arg(long)]
     warmup_seconds: Option<f64>,

@@ -53,6 +53,12 @@ impl Head {
     }
 }
 
+/// A record to send.
+pub(crate) struct Drawn<'a> {
+    pub(crate) key: Option<&'a [u8]>,
+    pub(crate) value: &'a mut [u8],
+}
+
 struct Payload {
     key: Option<Vec<u8>>,
     value: Vec<u8>,
@@ -81,7 +87,8 @@ impl Payloads {
     pub(crate) fn new(workload: &Workload, seed: u64) -> Result<Self, String> {
         let mut rng = Rng::with_seed(seed);
         let pool = match &workload.payload_file {
-            Some(path) => read_file(path).map_err(|e| format!("{}: {e}", path.display()))?,
+            Some(path) => read_file(path, workload.head_bytes())
+                .map_err(|e| format!("{}: {e}", path.display()))?,
             None => generate(workload, &mut rng),
         };
         let count = workload.key_count;
@@ -96,7 +103,7 @@ impl Payloads {
     }
 
     /// The next key and value, with `head` written into it.
-    pub(crate) fn next(&mut self, head: Head) -> (Option<&[u8]>, &[u8]) {
+    pub(crate) fn next(&mut self, head: Head) -> Drawn<'_> {
         let number = match &mut self.keys {
             KeySource::None | KeySource::File => None,
             KeySource::Drawn(rng, count) => Some(rng.u32(..*count)),
@@ -123,7 +130,7 @@ impl Payloads {
             None if matches!(self.keys, KeySource::File) => payload.key.as_deref(),
             None => None,
         };
-        (key, &payload.value)
+        Drawn { key, value: &mut payload.value }
     }
 }
 
@@ -156,7 +163,7 @@ fn generate(workload: &Workload, rng: &mut Rng) -> Vec<Payload> {
     (0..count).map(&mut value).collect()
 }
 
-fn read_file(path: &Path) -> Result<Vec<Payload>, String> {
+fn read_file(path: &Path, head_bytes: usize) -> Result<Vec<Payload>, String> {
     let file = File::open(path).map_err(|e| e.to_string())?;
     let is_packed = path.extension().is_some_and(|e| e == "zst");
     let plain: Box<dyn Read> = if is_packed {
@@ -165,18 +172,19 @@ fn read_file(path: &Path) -> Result<Vec<Payload>, String> {
         Box::new(file)
     };
     let lines = BufReader::new(plain.take(FILE_BYTES_MAX)).split(b'\n');
-    let read = lines.map(|line| line.map(|line| payload_of(&line)).map_err(|e| e.to_string()));
+    let read =
+        lines.map(|line| line.map(|line| payload_of(&line, head_bytes)).map_err(|e| e.to_string()));
     let read = read.collect::<Result<Vec<_>, _>>()?;
     if read.is_empty() { Err("it has no lines".to_owned()) } else { Ok(read) }
 }
 
-fn payload_of(line: &[u8]) -> Payload {
+fn payload_of(line: &[u8], head_bytes: usize) -> Payload {
     let tab = line.iter().position(|&b| b == b'\t');
     let (key, rest) = match tab {
         Some(at) => (Some(line[..at].to_vec()), &line[at + 1..]),
         None => (None, line),
     };
-    let mut value = vec![0; HEADER_BYTES];
+    let mut value = vec![0; head_bytes];
     value.extend_from_slice(rest);
     Payload { key, value }
 }

@@ -4,7 +4,9 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::tools::load::engine::End;
-use crate::tools::load::meter::{Meter, Second};
+use crate::tools::load::meter::{Backlog, Meter, Second};
+use crate::tools::load::slo::Tried;
+use crate::tools::load::verify::Verdict;
 use crate::tools::load::workload::Workload;
 
 /// Version of the format.
@@ -71,10 +73,22 @@ pub(crate) struct RunResult {
     pub(crate) counts: AllCounts,
     pub(crate) ack_ns: Option<Percentiles>,
     pub(crate) e2e_ns: Option<Percentiles>,
+    pub(crate) backlog: Option<Backlog>,
+    /// The rates that `--max` tried; the rest is of the highest one that met the bound.
+    pub(crate) search: Option<Vec<Tried>>,
     pub(crate) series: Vec<Second>,
 }
 
 impl Percentiles {
+    /// The latency at a quantile, in nanoseconds: the point of the curve at or above it.
+    pub(crate) fn at(&self, quantile: f64) -> u64 {
+        let known = [(0.5, self.p50), (0.9, self.p90), (0.95, self.p95), (0.99, self.p99)];
+        let known = known.into_iter().chain([(0.999, self.p999), (0.9999, self.p9999)]);
+        let exact = known.into_iter().find(|(q, _)| (q - quantile).abs() < 1e-9);
+        let curve = || self.curve.iter().find(|(q, _)| *q >= quantile).copied();
+        exact.or_else(curve).map_or(self.max, |(_, ns)| ns)
+    }
+
     fn of(h: &Histogram<u64>) -> Option<Self> {
         let at = |q| h.value_at_quantile(q);
         let steps = h.iter_quantiles(STEPS_PER_HALF);
@@ -101,25 +115,26 @@ impl RunResult {
         workload: &Workload,
         meter: &Meter,
         due: u64,
-        end: &End,
+        (end, verdict): (&End, Option<Verdict>),
     ) -> Self {
         let (counts, measured) = (meter.counts, meter.measured);
         // A run that was cut short is measured until its last whole second.
-        let planned = meter.to.since(meter.from).as_secs_f64();
-        let ran = meter.series.len() as f64 - meter.from.since(meter.began).as_secs_f64();
+        let planned = workload.duration_seconds;
+        let ran = meter.series.len() as f64 - workload.warmup_seconds;
         let seconds = if *end == End::Complete { planned } else { ran.clamp(0.0, planned) };
+        let offered_rate = if workload.producers > 0 { workload.rate } else { 0.0 };
         let rate = |n: u64| if seconds > 0.0 { n as f64 / seconds } else { 0.0 };
         let achieved_rate = rate(measured.acked);
         Self {
             format: FORMAT,
             about,
             workload: workload.clone(),
-            offered_rate: workload.rate,
+            offered_rate,
             achieved_rate,
             consumed_rate: rate(measured.consumed),
-            missed: achieved_rate < workload.rate * RATE_KEPT,
-            error: error(meter, workload, end),
-            warmup_seconds: meter.from.since(meter.began).as_secs_f64(),
+            missed: achieved_rate < offered_rate * RATE_KEPT,
+            error: error(meter, workload, end, verdict),
+            warmup_seconds: workload.warmup_seconds,
             duration_seconds: seconds,
             load_cpu_seconds: meter.load_cpu_seconds(),
             counts: AllCounts {
@@ -128,29 +143,39 @@ impl RunResult {
                 acked: counts.acked,
                 consumed: counts.consumed,
                 failed: counts.failed,
-                lost: None,
-                duplicated: None,
-                reordered: None,
-                corrupted: None,
+                lost: verdict.map(|v| v.lost),
+                duplicated: verdict.map(|v| v.duplicated),
+                reordered: verdict.map(|v| v.reordered),
+                corrupted: verdict.map(|v| v.corrupted),
             },
             ack_ns: Percentiles::of(&meter.ack.all),
             e2e_ns: Percentiles::of(&meter.e2e.all),
+            backlog: meter.backlog.clone(),
+            search: None,
             series: meter.series.clone(),
         }
     }
 }
 
-fn error(meter: &Meter, workload: &Workload, end: &End) -> Option<String> {
-    let counts = meter.counts;
-    let unread = (counts.acked * u64::from(workload.groups)).saturating_sub(counts.consumed);
-    match end {
-        End::Failed(what) => Some(what.clone()),
-        End::Stopped => Some("interrupted".to_owned()),
-        End::Complete if counts.failed > 0 => {
+fn error(
+    meter: &Meter,
+    workload: &Workload,
+    end: &End,
+    verdict: Option<Verdict>,
+) -> Option<String> {
+    let unread = meter.unread(workload.groups);
+    match (end, verdict) {
+        (End::Failed(what), _) => Some(what.clone()),
+        (End::Stopped, _) => Some("interrupted".to_owned()),
+        (End::Complete, Some(v)) if !v.is_good() => Some(format!(
+            "{} records lost, {} duplicated, {} reordered, {} corrupted",
+            v.lost, v.duplicated, v.reordered, v.corrupted
+        )),
+        _ if meter.counts.failed > 0 => {
             let why = meter.first_failure.as_deref().unwrap_or("for no known reason");
-            Some(format!("{} records failed, the first: {why}", counts.failed))
+            Some(format!("{} records failed, the first: {why}", meter.counts.failed))
         }
-        End::Complete if unread > 0 => Some(format!("{unread} acknowledged records were not read")),
-        End::Complete => None,
+        _ if unread > 0 => Some(format!("{unread} acknowledged records were not read")),
+        _ => None,
     }
 }

@@ -202,10 +202,8 @@ impl Ring {
         done: &mut Vec<Done>,
     ) -> io::Result<()> {
         self.send_dirty(now);
-        let timeout = match self.done.is_empty() {
-            true => until.since(now).min(EXPIRY_EVERY),
-            false => Duration::ZERO,
-        };
+        let timeout =
+            if self.done.is_empty() { until.since(now).min(EXPIRY_EVERY) } else { Duration::ZERO };
         let mut events = std::mem::take(&mut self.events);
         self.front.wait(Some(timeout), &mut events)?;
         let now = klamm::runtime::clock::now().0;

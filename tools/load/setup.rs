@@ -39,17 +39,16 @@ pub(crate) fn prepare(
     named: Option<&str>,
     run: u32,
 ) -> Outcome<Prepared> {
-    let topics: Vec<String> = match named {
-        Some(name) => vec![name.to_owned()],
-        None => {
-            let base = topic_base(&workload.name);
-            (0..workload.topics).map(|at| format!("{base}-{run:08x}-{at}")).collect()
+    let base = topic_base(&workload.name);
+    let own = || (0..workload.topics).map(|at| format!("{base}-{run:08x}-{at}")).collect();
+    let topics: Vec<String> = named.map_or_else(own, |name| vec![name.to_owned()]);
+    match named {
+        // A topic that nobody makes will not come to be.
+        Some(name) if !exists(client, name)? => {
+            return Err(ToolError::Failed(format!("topic {name} does not exist")));
         }
-    };
-    if named.is_none() {
-        for name in &topics {
-            create(client, workload, name)?;
-        }
+        Some(_) => {}
+        None => topics.iter().try_for_each(|name| create(client, workload, name))?,
     }
     let names: Vec<&str> = topics.iter().map(String::as_str).collect();
     let partitions = client.retry(|client| described(client, &names))?;
@@ -58,6 +57,12 @@ pub(crate) fn prepare(
         partitions,
         is_foreign: named.is_some(),
     })
+}
+
+fn exists(client: &mut Client, name: &str) -> Result<bool, ClientError> {
+    let topics = client.refresh(Topics::Named(&[name]))?.topics();
+    let missing = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
+    Ok(topics.get(name).is_some_and(|t| t.error != missing))
 }
 
 /// Partitions of each of the topics, which all have a leader; else an error that may pass.
@@ -72,13 +77,6 @@ fn described(client: &mut Client, names: &[&str]) -> Result<u32, ClientError> {
         };
         let code =
             cluster.topics().get(name).map_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, |t| t.error);
-        // A topic that nobody makes will not come to be.
-        if code == ErrorCode::UNKNOWN_TOPIC_OR_PARTITION && names.len() == 1 {
-            return Err(ClientError::Request {
-                api: "Produce",
-                what: format!("topic {name} does not exist"),
-            });
-        }
         let topic = cluster.topic(name).ok_or_else(|| refused(code))?;
         if topic.partitions.iter().any(|p| p.leader.is_none()) {
             return Err(refused(ErrorCode::LEADER_NOT_AVAILABLE));
@@ -108,7 +106,7 @@ fn create(client: &mut Client, workload: &Workload, name: &str) -> Outcome<()> {
 
 /// Deletes the topics of a run. Best effort: a broker that is gone has been reported.
 pub(crate) fn clean_up(client: &mut Client, prepared: &Prepared) -> Result<(), ClientError> {
-    let names: Vec<String> = prepared.topics.iter().map(|t| t.to_string()).collect();
+    let names: Vec<String> = prepared.topics.iter().map(ToString::to_string).collect();
     client.ask(To::Any, admin::delete_topics(&names, CHANGE_TIMEOUT_MS)).map(|_| ())
 }
 

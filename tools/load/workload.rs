@@ -14,6 +14,7 @@ use klamm::wire::codec::Codec;
 
 use crate::tools::cli::{Outcome, ToolError};
 use crate::tools::load::payload::HEADER_BYTES;
+use crate::tools::load::verify::PROVEN_BYTES;
 
 /// How keys, and with them partitions, are chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +60,13 @@ pub(crate) struct Workload {
     pub(crate) key_count: u32,
     /// Part of a value that is random, from 0 to 1; the rest compresses to nothing.
     pub(crate) random_ratio: f64,
+    /// Whether consumers check that each record comes once, whole and in order.
+    pub(crate) verify: bool,
+    /// Bytes to send as fast as they go before the schedule begins, and which the consumers have before
+    /// them then.
+    pub(crate) backlog_bytes: u64,
+    /// What `--max` holds: a percentile and its bound, such as `p99=5ms` or `ack-p99.9=20ms`.
+    pub(crate) slo: Option<String>,
     /// Records to send over and over in place of generated ones: lines of key, tab and value.
     pub(crate) payload_file: Option<PathBuf>,
     /// Cut off before the measured time.
@@ -103,6 +111,9 @@ impl Default for Workload {
             keys: Keys::None,
             key_count: 10_000,
             random_ratio: 0.5,
+            verify: false,
+            backlog_bytes: 0,
+            slo: None,
             payload_file: None,
             warmup_seconds: 5.0,
             duration_seconds: 30.0,
@@ -154,7 +165,6 @@ impl Workload {
         let at_least_one = [
             ("topics", self.topics),
             ("partitions", self.partitions),
-            ("producers", self.producers),
             ("consumers", self.consumers),
             ("key_count", self.key_count),
         ];
@@ -164,9 +174,10 @@ impl Workload {
         if !(self.rate > 0.0 && self.rate <= 1e9) {
             return Err(format!("rate is {}; records per second, above 0 to 1e9", self.rate));
         }
-        if !(HEADER_BYTES..=1 << 30).contains(&self.record_bytes) {
+        let least = self.head_bytes();
+        if !(least..=1 << 30).contains(&self.record_bytes) {
             return Err(format!(
-                "record_bytes is {}; {HEADER_BYTES} (for the clock and the sequence) to 1 GiB",
+                "record_bytes is {}; {least} (the clock and what verifies) to 1 GiB",
                 self.record_bytes
             ));
         }
@@ -191,6 +202,11 @@ impl Workload {
         }
         self.acks()?;
         self.codec().map(|_| ())
+    }
+
+    /// Bytes that a value has before its payload.
+    pub(crate) fn head_bytes(&self) -> usize {
+        if self.verify { PROVEN_BYTES } else { HEADER_BYTES }
     }
 
     fn acks(&self) -> Result<i16, String> {

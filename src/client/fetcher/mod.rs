@@ -4,12 +4,12 @@
 //! Flow: `assign` -> (ListOffsets) -> Fetch -> [`Fetched::Batch`], the position moves on -> Fetch ...
 //!
 //! Invariants:
-//! - F1. A partition is in at most one request at a time, and a leader has at most one Fetch.
+//! - F1. A partition is in at most one leader's session, and a leader has at most one Fetch.
 //! - F2. What comes back for a partition that was taken away or moved meanwhile is dropped.
 //! - F3. Memory: a Fetch asks for `bytes_max`; the caller takes what came before it polls again.
-//!
-//! Each Fetch names all its partitions anew (no KIP-227 session): small, and nothing to get out of step.
+//! - F4. Cost: a poll looks at the partitions that something happened to, not at all of them.
 
+mod session;
 #[cfg(test)]
 mod tests;
 
@@ -25,14 +25,22 @@ use crate::client::error::ClientError;
 use crate::client::records::{self, FetchedBatch};
 use crate::msg;
 use crate::wire::ErrorCode;
-use crate::wire::messages::fetch_request::{FetchPartition, FetchTopic};
+use crate::wire::messages::fetch_request::{FetchPartition, FetchTopic, ForgottenTopic};
 use crate::wire::messages::fetch_response::PartitionData;
 use crate::wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use crate::wire::messages::list_offsets_response::ListOffsetsPartitionResponse;
 use crate::wire::messages::{FetchRequest, ListOffsetsRequest};
 
+use session::Session;
+
 /// Topics go by name up to this version of Fetch.
 const FETCH_VERSION_MAX: i16 = 12;
+/// A Fetch in a session that the broker does not have in that state.
+const SESSION_LOST: [ErrorCode; 3] = [
+    ErrorCode::FETCH_SESSION_ID_NOT_FOUND,
+    ErrorCode::INVALID_FETCH_SESSION_EPOCH,
+    ErrorCode::FETCH_SESSION_TOPIC_ID_ERROR,
+];
 /// ListOffsets: the end of the log.
 pub const LATEST: i64 = -1;
 /// ListOffsets: the start of the log.
@@ -103,16 +111,15 @@ pub enum Fetched {
 #[derive(Debug)]
 struct Slot {
     position: Position,
-    /// Number of the request that has it, or none.
+    /// Number of the ListOffsets that has it, or none.
     asked: Option<u64>,
     not_before: Moment,
 }
 
 #[derive(Debug)]
-struct Asked {
-    node: NodeId,
-    is_fetch: bool,
-    partitions: Vec<PartitionName>,
+enum Asked {
+    Fetch(NodeId),
+    Lookup(Vec<PartitionName>),
 }
 
 /// The fetcher.
@@ -120,25 +127,42 @@ struct Asked {
 pub struct Fetcher {
     options: FetcherOptions,
     slots: BTreeMap<PartitionName, Slot>,
+    /// Partitions that something happened to since the last poll.
+    changed: BTreeSet<PartitionName>,
+    /// Partitions that wait since something failed, by the end of the wait.
+    delayed: BTreeSet<(Moment, PartitionName)>,
+    sessions: BTreeMap<NodeId, Session>,
     asked: BTreeMap<u64, Asked>,
     next_id: u64,
+    /// The cluster's when leaders were last looked at.
+    version: u64,
 }
 
 impl Fetcher {
     /// A fetcher with no partitions.
     pub fn new(options: FetcherOptions) -> Self {
-        Self { options, slots: BTreeMap::new(), asked: BTreeMap::new(), next_id: 0 }
+        Self {
+            options,
+            slots: BTreeMap::new(),
+            changed: BTreeSet::new(),
+            delayed: BTreeSet::new(),
+            sessions: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            next_id: 0,
+            version: 0,
+        }
     }
 
     /// Reads `partition` from `position` on; moves it when it is read already.
     pub fn assign(&mut self, partition: PartitionName, position: Position) {
         let slot = Slot { position, asked: None, not_before: Moment::default() };
+        self.changed.insert(partition.clone());
         self.slots.insert(partition, slot);
     }
 
     /// Stops reading everything.
     pub fn clear(&mut self) {
-        self.slots.clear();
+        self.changed.extend(std::mem::take(&mut self.slots).into_keys());
     }
 
     /// Partitions that are read.
@@ -153,36 +177,67 @@ impl Fetcher {
 
     /// The next moment at which [`Self::poll`], just called, has something to send by the clock alone.
     pub fn deadline(&self, now: Moment) -> Moment {
-        let waiting = self.slots.values().filter(|s| s.asked.is_none() && s.not_before > now);
-        waiting.map(|s| s.not_before).min().unwrap_or(Moment::NEVER)
+        let waiting = self.delayed.iter().map(|(until, _)| *until);
+        waiting.filter(|until| *until > now).min().unwrap_or(Moment::NEVER)
     }
 
     /// Sends what can be sent.
     pub fn poll(&mut self, cluster: &mut Cluster, now: Moment, out: &mut Vec<Outgoing>) {
-        let fetching: BTreeSet<NodeId> =
-            self.asked.values().filter(|a| a.is_fetch).map(|a| a.node).collect();
-        let mut fetches = BTreeMap::<NodeId, Vec<(PartitionName, Offset)>>::new();
+        if self.version != cluster.version() {
+            self.version = cluster.version();
+            self.changed.extend(self.slots.keys().cloned());
+        }
+        while self.delayed.first().is_some_and(|(until, _)| now >= *until) {
+            self.changed.extend(self.delayed.pop_first().map(|(_, name)| name));
+        }
         let mut lookups = BTreeMap::<NodeId, Vec<(PartitionName, i64)>>::new();
-        for (name, slot) in &self.slots {
-            if slot.asked.is_some() || now < slot.not_before {
-                continue;
-            }
-            match (cluster.leader(name), slot.position) {
-                (None, _) => cluster.mark_stale(),
-                (Some(node), Position::At(_)) if fetching.contains(&node) => {}
-                (Some(node), Position::At(at)) => {
-                    fetches.entry(node).or_default().push((name.clone(), at));
-                }
-                (Some(node), Position::Time(time)) => {
-                    lookups.entry(node).or_default().push((name.clone(), time));
-                }
-            }
+        for name in std::mem::take(&mut self.changed) {
+            self.place(name, cluster, now, &mut lookups);
         }
         for (node, partitions) in lookups {
             self.send_lookup(node, partitions, out);
         }
-        for (node, partitions) in fetches {
-            self.send_fetch(node, partitions, out);
+        let nodes: Vec<_> = self.sessions.keys().copied().collect();
+        for node in nodes {
+            self.send_fetch(node, out);
+        }
+    }
+
+    /// Puts a partition where it belongs now: into its leader's session, a lookup, or neither.
+    fn place(
+        &mut self,
+        name: PartitionName,
+        cluster: &mut Cluster,
+        now: Moment,
+        lookups: &mut BTreeMap<NodeId, Vec<(PartitionName, i64)>>,
+    ) {
+        let mut leader = cluster.leader(&name);
+        let mut position = None;
+        if let Some(slot) = self.slots.get(&name) {
+            if now < slot.not_before {
+                self.delayed.insert((slot.not_before, name.clone()));
+                leader = None;
+            } else if leader.is_none() {
+                // It is looked at again when the next metadata comes.
+                cluster.mark_stale();
+            }
+            position = Some(slot.position).filter(|_| slot.asked.is_none());
+        }
+        let reads_at = match position {
+            Some(Position::At(at)) => leader.map(|node| (node, at)),
+            _ => None,
+        };
+        for (&node, session) in &mut self.sessions {
+            if reads_at.is_none_or(|(leader, _)| leader != node) {
+                session.unwant(&name);
+            }
+        }
+        match (reads_at, position, leader) {
+            (Some((node, at)), ..) => self.sessions.entry(node).or_default().want(name, at),
+            (None, Some(Position::Time(time)), Some(node)) => {
+                lookups.entry(node).or_default().push((name, time));
+            }
+            _ => {}
         }
     }
 
@@ -203,17 +258,20 @@ impl Fetcher {
             isolation_level: i8::from(self.options.read_committed),
             topics: topics.into_iter().map(topic).collect(),
         });
-        let names = partitions.into_iter().map(|(name, _)| name).collect();
-        self.send(node, false, names, Typed::up_to(request, 10).boxed(), out);
+        let names: Vec<_> = partitions.into_iter().map(|(name, _)| name).collect();
+        for name in &names {
+            if let Some(slot) = self.slots.get_mut(name) {
+                slot.asked = Some(self.next_id + 1);
+            }
+        }
+        self.send(node, Asked::Lookup(names), Typed::up_to(request, 10).boxed(), out);
     }
 
-    fn send_fetch(
-        &mut self,
-        node: NodeId,
-        partitions: Vec<(PartitionName, Offset)>,
-        out: &mut Vec<Outgoing>,
-    ) {
-        let topics = by_topic(&partitions, |name, &at: &Offset| {
+    fn send_fetch(&mut self, node: NodeId, out: &mut Vec<Outgoing>) {
+        let Some(session) = self.sessions.get_mut(&node) else { return };
+        let Some(told) = session.tell() else { return };
+        session.in_flight = Some(self.next_id + 1);
+        let topics = by_topic(&told.partitions, |name, &at: &Offset| {
             msg!(FetchPartition {
                 partition: name.partition,
                 fetch_offset: at.0,
@@ -223,36 +281,35 @@ impl Fetcher {
         let topic = |(name, partitions): (Arc<str>, _)| {
             msg!(FetchTopic { topic: (&*name).into(), partitions })
         };
+        let forgotten = by_topic(&told.forgotten, |name, ()| name.partition);
+        let forget = |(name, partitions): (Arc<str>, _)| {
+            msg!(ForgottenTopic { topic: (&*name).into(), partitions })
+        };
         let request = msg!(FetchRequest {
             max_wait_ms: self.options.max_wait_ms,
             min_bytes: self.options.min_bytes,
             max_bytes: self.options.bytes_max,
             isolation_level: i8::from(self.options.read_committed),
-            session_epoch: -1,
+            session_id: told.session_id,
+            session_epoch: told.session_epoch,
             topics: topics.into_iter().map(topic).collect(),
+            forgotten_topics_data: forgotten.into_iter().map(forget).collect(),
         });
-        let names = partitions.into_iter().map(|(name, _)| name).collect();
-        self.send(node, true, names, Typed::up_to(request, FETCH_VERSION_MAX).boxed(), out);
+        let call = Typed::up_to(request, FETCH_VERSION_MAX).boxed();
+        self.send(node, Asked::Fetch(node), call, out);
     }
 
     fn send(
         &mut self,
         node: NodeId,
-        is_fetch: bool,
-        partitions: Vec<PartitionName>,
+        asked: Asked,
         call: Box<dyn crate::client::call::Call>,
         out: &mut Vec<Outgoing>,
     ) {
         self.next_id += 1;
-        let id = self.next_id;
-        for name in &partitions {
-            if let Some(slot) = self.slots.get_mut(name) {
-                slot.asked = Some(id);
-            }
-        }
-        self.asked.insert(id, Asked { node, is_fetch, partitions });
+        self.asked.insert(self.next_id, asked);
         let timeout_ms = self.options.request_timeout_ms;
-        out.push(Outgoing { to: To::Node(node), id, timeout_ms, call });
+        out.push(Outgoing { to: To::Node(node), id: self.next_id, timeout_ms, call });
     }
 
     /// The answer to a request of [`Self::poll`], or why there is none. Failures that may pass are
@@ -269,42 +326,69 @@ impl Fetcher {
         now: Moment,
         out: &mut Vec<Fetched>,
     ) -> Result<(), ClientError> {
-        let Some(asked) = self.asked.remove(&id) else { return Ok(()) };
-        let mut still = BTreeSet::new();
-        for name in asked.partitions {
-            if let Some(slot) = self.slots.get_mut(&name).filter(|s| s.asked == Some(id)) {
-                slot.asked = None;
-                still.insert(name);
+        match self.asked.remove(&id) {
+            None => Ok(()),
+            Some(Asked::Lookup(names)) => {
+                let mut still = BTreeSet::new();
+                for name in names {
+                    if let Some(slot) = self.slots.get_mut(&name).filter(|s| s.asked == Some(id)) {
+                        slot.asked = None;
+                        self.changed.insert(name.clone());
+                        still.insert(name);
+                    }
+                }
+                let read = answer.and_then(|a| self.on_lookup(&a, &still, cluster, now, out));
+                if read.is_err() {
+                    cluster.mark_stale();
+                    for name in &still {
+                        self.wait(name, now);
+                    }
+                }
+                read
+            }
+            Some(Asked::Fetch(node)) => {
+                let Some(mut session) = self.sessions.remove(&node) else { return Ok(()) };
+                session.in_flight = None;
+                let read = answer.and_then(|a| self.on_fetch(&a, &mut session, cluster, now, out));
+                let read = match read {
+                    // The broker has dropped the session, as it may: a full request follows.
+                    Err(ClientError::Refused { code, .. }) if SESSION_LOST.contains(&code) => {
+                        session.reset();
+                        Ok(())
+                    }
+                    Err(e) => {
+                        session.reset();
+                        cluster.mark_stale();
+                        for name in session.known() {
+                            self.wait(name, now);
+                        }
+                        Err(e)
+                    }
+                    Ok(()) => Ok(()),
+                };
+                self.sessions.insert(node, session);
+                read
             }
         }
-        let read = if asked.is_fetch {
-            answer.and_then(|a| self.on_fetch(&a, &still, cluster, now, out))
-        } else {
-            answer.and_then(|a| self.on_lookup(&a, &still, cluster, now, out))
-        };
-        if read.is_err() {
-            cluster.mark_stale();
-            for name in &still {
-                self.wait(name, now);
-            }
-        }
-        read
     }
 
     fn on_fetch(
         &mut self,
         answer: &Answer,
-        still: &BTreeSet<PartitionName>,
+        session: &mut Session,
         cluster: &mut Cluster,
         now: Moment,
         out: &mut Vec<Fetched>,
     ) -> Result<(), ClientError> {
         let answer = answer.decode::<FetchRequest>()?;
         ClientError::check("Fetch", answer.error_code, None)?;
+        session.on_answer(answer.session_id);
         for topic in &answer.responses {
             for partition in &topic.partitions {
                 let name = PartitionName::new(&topic.topic, partition.partition_index);
-                if !still.contains(&name) {
+                let position = self.slots.get(&name).map(|slot| slot.position);
+                let asked = session.asked(&name).map(Position::At);
+                if asked.is_none() || asked != position {
                     continue;
                 }
                 match ErrorCode(partition.error_code) {
@@ -324,6 +408,7 @@ impl Fetcher {
         match records::open(name, bytes, from, &aborted, self.options.plain_bytes_max) {
             Ok(opened) => {
                 slot.position = Position::At(opened.next);
+                self.changed.insert(name.clone());
                 out.extend(opened.batches.into_iter().map(Fetched::Batch));
             }
             Err(what) => {
@@ -377,6 +462,7 @@ impl Fetcher {
         match (code, self.options.reset, self.slots.get_mut(&name)) {
             (ErrorCode::OFFSET_OUT_OF_RANGE, Some(reset), Some(slot)) => {
                 slot.position = Position::Time(reset);
+                self.changed.insert(name);
             }
             _ if code.is_retriable() => {
                 cluster.mark_stale();
@@ -392,11 +478,13 @@ impl Fetcher {
     fn wait(&mut self, name: &PartitionName, now: Moment) {
         if let Some(slot) = self.slots.get_mut(name) {
             slot.not_before = now + self.options.retry_backoff;
+            self.changed.insert(name.clone());
         }
     }
 
     fn fail(&mut self, partition: PartitionName, error: ClientError, out: &mut Vec<Fetched>) {
         self.slots.remove(&partition);
+        self.changed.insert(partition.clone());
         out.push(Fetched::Failed { partition, error });
     }
 }

@@ -17,13 +17,15 @@ use crate::wire::record::{BatchBuilder, ProducerStamp};
 ///
 /// `at <partition> <offset>` | `time <partition> <time>` | `clear` | `poll <ms>` |
 /// `found <request> <partition>=<offset or error code, negative> ...` | `fail <request>` |
-/// `fetched <request> <partition>=<number of records or error code, negative> ...`
+/// `fetched <request> <partition>=<number of records or error code, negative> ...` |
+/// `session <id>`: answers that follow name it | `lost <request>`: the broker has no such session
 #[track_caller]
 fn check(options: FetcherOptions, script: &str, expect: &Expect) {
     let mut cluster = Cluster::new(false, Duration::MAX, Duration::ZERO);
     cluster.apply(&testing::one_broker(&[("t", 2)]));
     let mut fetcher = Fetcher::new(options);
     let mut now = Moment::default();
+    let mut session = 0;
     let mut trace = String::new();
     for line in script.lines().map(str::trim) {
         let (mut out, mut events) = (Vec::new(), Vec::new());
@@ -36,6 +38,7 @@ fn check(options: FetcherOptions, script: &str, expect: &Expect) {
             }
             ["time", p, time] => fetcher.assign(name(p), Position::Time(time.parse().unwrap())),
             ["clear"] => fetcher.clear(),
+            ["session", id] => session = id.parse().unwrap(),
             ["poll", ms] => {
                 now = Moment::default().plus_ms(ms.parse().unwrap());
                 fetcher.poll(&mut cluster, now, &mut out);
@@ -44,7 +47,11 @@ fn check(options: FetcherOptions, script: &str, expect: &Expect) {
                 let id = id.parse().unwrap();
                 let answer = match kind {
                     "found" => Ok(found_at(partitions)),
-                    "fetched" => Ok(fetched_from(&fetcher, partitions)),
+                    "fetched" => Ok(fetched_from(&fetcher, session, partitions)),
+                    "lost" => Ok(testing::answer::<FetchRequest>(
+                        &msg!(FetchResponse { error_code: 70 }),
+                        12,
+                    )),
                     _ => Err(ClientError::Closed { address: "h:9".to_owned(), waiting: 1 }),
                 };
                 let told = fetcher.on_answer(id, answer, &mut cluster, now, &mut events);
@@ -72,8 +79,14 @@ fn sent(outgoing: &Outgoing) -> String {
     let mut line = format!("    {} #{}", outgoing.call.api(), outgoing.id);
     if outgoing.call.api() == "Fetch" {
         let request: FetchRequest = testing::request(outgoing);
-        for p in &request.topics[0].partitions {
+        if request.session_epoch > 0 {
+            write!(line, " in {} {}", request.session_id, request.session_epoch).unwrap();
+        }
+        for p in request.topics.iter().flat_map(|t| &t.partitions) {
             write!(line, " t-{}@{}", p.partition, p.fetch_offset).unwrap();
+        }
+        for p in request.forgotten_topics_data.iter().flat_map(|t| &t.partitions) {
+            write!(line, " not t-{p}").unwrap();
         }
     } else {
         let request: ListOffsetsRequest = testing::request(outgoing);
@@ -103,7 +116,7 @@ fn found_at(partitions: &[&str]) -> Answer {
 }
 
 /// A batch of so many records from where each partition stands.
-fn fetched_from(fetcher: &Fetcher, partitions: &[&str]) -> Answer {
+fn fetched_from(fetcher: &Fetcher, session_id: i32, partitions: &[&str]) -> Answer {
     let partition = |(partition_index, value): (i32, i64)| {
         let mut builder = BatchBuilder::default();
         (0..value).for_each(|_| builder.push(0, None, Some(b"v"), &[]));
@@ -118,7 +131,7 @@ fn fetched_from(fetcher: &Fetcher, partitions: &[&str]) -> Answer {
     };
     let partitions = pairs(partitions).into_iter().map(partition).collect();
     let topic = msg!(FetchableTopicResponse { topic: "t".into(), partitions });
-    testing::answer::<FetchRequest>(&msg!(FetchResponse { responses: vec![topic] }), 12)
+    testing::answer::<FetchRequest>(&msg!(FetchResponse { session_id, responses: vec![topic] }), 12)
 }
 
 #[test]
@@ -230,6 +243,56 @@ fn what_passes_is_asked_again_after_the_backoff_and_what_was_taken_away_is_dropp
             fetched 3 0=2
             poll 201
                 Fetch #4 t-0@40
+        "]],
+    );
+}
+
+#[test]
+fn in_a_session_only_what_changed_is_named_and_a_lost_one_begins_anew() {
+    check(
+        FetcherOptions::default(),
+        "at 0 5
+         at 1 9
+         session 77
+         poll 0
+         fetched 1 0=2
+         poll 0
+         fetched 2
+         poll 0
+         at 1 30
+         fetched 3 1=4
+         poll 0
+         clear
+         at 0 7
+         fetched 4
+         poll 0
+         lost 5
+         poll 0",
+        &expect![[r"
+            at 0 5
+            at 1 9
+            session 77
+            poll 0
+                Fetch #1 t-0@5 t-1@9
+            fetched 1 0=2
+                2 of t-0, next 7
+            poll 0
+                Fetch #2 in 77 1 t-0@7
+            fetched 2
+            poll 0
+                Fetch #3 in 77 2
+            at 1 30
+            fetched 3 1=4
+            poll 0
+                Fetch #4 in 77 3 t-1@30
+            clear
+            at 0 7
+            fetched 4
+            poll 0
+                Fetch #5 in 77 4 not t-1
+            lost 5
+            poll 0
+                Fetch #6 t-0@7
         "]],
     );
 }

@@ -7,6 +7,13 @@ use crate::client::error::ClientError;
 use crate::msg;
 use crate::wire::messages::InitProducerIdRequest;
 
+/// A producer id and its epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Known {
+    pub(super) id: i64,
+    pub(super) epoch: i16,
+}
+
 /// Where the producer stands.
 #[derive(Debug)]
 pub(super) enum Identity {
@@ -17,12 +24,20 @@ pub(super) enum Identity {
     /// The request is on its way.
     Asked { id: u64 },
     /// Given by a broker.
-    Known { id: i64, epoch: i16 },
+    Known(Known),
 }
 
 impl Identity {
     pub(super) fn wanted() -> Self {
         Self::Wanted { not_before: Moment::default() }
+    }
+
+    /// The id, when there is one.
+    pub(super) fn known(&self) -> Option<Known> {
+        match self {
+            Self::Known(known) => Some(*known),
+            _ => None,
+        }
     }
 
     pub(super) fn is_asked(&self, id: u64) -> bool {
@@ -38,7 +53,7 @@ impl Identity {
         out: &mut Vec<Outgoing>,
     ) -> bool {
         match self {
-            Self::NotWanted | Self::Known { .. } => return true,
+            Self::NotWanted | Self::Known(_) => return true,
             Self::Asked { .. } => return false,
             Self::Wanted { not_before } if now < *not_before => return false,
             Self::Wanted { .. } => {}
@@ -67,7 +82,7 @@ impl Identity {
         });
         match read {
             Ok(known) => {
-                *self = Self::Known { id: known.producer_id, epoch: known.producer_epoch };
+                *self = Self::Known(Known { id: known.producer_id, epoch: known.producer_epoch });
                 Ok(())
             }
             Err(e) if e.is_retriable() => Ok(()),

@@ -139,13 +139,13 @@ fn records_wait_for_the_linger_and_go_out_together() {
                 next in 119990 ms
             push 0 d
             poll 20
+                Produce #2 to Node(NodeId(1)); t-0: 1 of -1 from -1
                 next in 119980 ms
             answer 1 0=7 1=3
                 2 of t-0 at 7
                 1 of t-1 at 3
             poll 21
-                Produce #2 to Node(NodeId(1)); t-0: 1 of -1 from -1
-                next in 119989 ms
+                next in 119979 ms
         "]],
     );
 }
@@ -194,7 +194,7 @@ fn an_idempotent_producer_numbers_its_records_and_repeats_a_batch_as_it_was() {
                 2 of t-0 at -1
             poll 251
                 Produce #5 to Node(NodeId(1)); t-0: 1 of 77 from 2
-                next in 119750 ms
+                next in 119749 ms
         "]],
     );
 }
@@ -358,4 +358,119 @@ fn without_acks_a_request_is_done_when_it_is_written() {
     producer.on_answer(out[0].id, written, &mut cluster, Moment::default(), &mut done).unwrap();
     assert!(matches!(done[..], [Delivery { count: 1, result: Ok(Offset(-1)), .. }]));
     assert!(producer.is_idle());
+}
+
+#[test]
+fn batches_of_a_partition_follow_each_other_once_the_broker_knows_the_producer() {
+    check(
+        options(true),
+        "push 0 a
+         flush
+         poll 0
+         identity 1 77
+         poll 0
+         push 0 b
+         poll 10
+         answer 2 0=0
+         poll 10
+         push 0 c
+         poll 20
+         fail 3
+         answer 4 0=-45
+         poll 20
+         poll 120
+         answer 5 0=1
+         answer 6 0=2",
+        &expect![[r"
+            push 0 a
+            flush
+            poll 0
+                InitProducerId #1 to Any
+                next in 120000 ms
+            identity 1 77
+            poll 0
+                Produce #2 to Node(NodeId(1)); t-0: 1 of 77 from 0
+                next in 120000 ms
+            push 0 b
+            poll 10
+                next in 119990 ms
+            answer 2 0=0
+                1 of t-0 at 0
+            poll 10
+                Produce #3 to Node(NodeId(1)); t-0: 1 of 77 from 1
+                next in 119990 ms
+            push 0 c
+            poll 20
+                Produce #4 to Node(NodeId(1)); t-0: 1 of 77 from 2
+                next in 119980 ms
+            fail 3
+            answer 4 0=-45
+            poll 20
+                next in 100 ms
+            poll 120
+                Produce #5 to Node(NodeId(1)); t-0: 1 of 77 from 1
+                Produce #6 to Node(NodeId(1)); t-0: 1 of 77 from 2
+                next in 119880 ms
+            answer 5 0=1
+                1 of t-0 at 1
+            answer 6 0=2
+                1 of t-0 at 2
+        "]],
+    );
+}
+
+#[test]
+fn a_batch_behind_one_that_failed_for_good_gets_a_new_number() {
+    check(
+        options(true),
+        "push 0 a
+         flush
+         poll 0
+         identity 1 77
+         poll 0
+         answer 2 0=0
+         push 0 b
+         poll 10
+         push 0 c
+         poll 20
+         answer 3 0=-10
+         answer 4 0=-45
+         poll 20
+         identity 5 78
+         poll 120
+         answer 6 0=1",
+        &expect![[r"
+            push 0 a
+            flush
+            poll 0
+                InitProducerId #1 to Any
+                next in 120000 ms
+            identity 1 77
+            poll 0
+                Produce #2 to Node(NodeId(1)); t-0: 1 of 77 from 0
+                next in 120000 ms
+            answer 2 0=0
+                1 of t-0 at 0
+            push 0 b
+            poll 10
+                Produce #3 to Node(NodeId(1)); t-0: 1 of 77 from 1
+                next in 119990 ms
+            push 0 c
+            poll 20
+                Produce #4 to Node(NodeId(1)); t-0: 1 of 77 from 2
+                next in 119980 ms
+            answer 3 0=-10
+                1 of t-0 Produce was refused: MESSAGE_TOO_LARGE
+            answer 4 0=-45
+            poll 20
+                InitProducerId #5 to Any
+                next in 119980 ms
+            identity 5 78
+            poll 120
+                Produce #6 to Node(NodeId(1)); t-0: 1 of 78 from 0
+                next in 119880 ms
+            answer 6 0=1
+                1 of t-0 at 1
+        "]],
+    );
 }

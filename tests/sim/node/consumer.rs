@@ -209,6 +209,10 @@ impl Consumer {
                 );
                 part.position = None;
             }
+            code if ctx.facts.is_storage_error(code.0) => {
+                part.told = None;
+                self.not_before = ctx.now.plus_ms(300);
+            }
             code if ctx.facts.is_doomed(key.0) && code.is_retriable() => self.known = false,
             code => panic!("fetch {key:?}: {}", code.name()),
         }
@@ -222,6 +226,10 @@ impl Consumer {
             return;
         }
         let Some(part) = self.parts.get_mut(&key) else { return };
+        if ctx.facts.is_storage_error(said.error_code) {
+            self.not_before = ctx.now.plus_ms(300);
+            return;
+        }
         assert_eq!(said.error_code, 0, "ListOffsets {key:?}");
         let facts = ctx.facts.log(key);
         assert!(

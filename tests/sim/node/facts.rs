@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use klamm::base::{DetMap, Moment, TopicId};
+use klamm::wire::ErrorCode;
 use klamm::wire::batch::BatchHeader;
 
 /// A partition of one incarnation of a topic.
@@ -66,6 +67,10 @@ pub(crate) struct Facts {
     /// Topics whose deletion was acknowledged.
     pub deleted: Vec<TopicId>,
     pub offsets: BTreeMap<(String, i32), Committed>,
+    /// The disk fails since the server last started.
+    pub faulty: bool,
+    /// Answers that said so.
+    pub storage_errors: usize,
     /// What happened, for the test to see that something did.
     pub acks: usize,
     pub seen: usize,
@@ -76,6 +81,13 @@ pub(crate) struct Facts {
 impl Facts {
     pub(crate) fn log(&mut self, key: LogKey) -> &mut LogFacts {
         self.logs.entry(key).or_default()
+    }
+
+    /// Whether this answer is what a failing disk makes of it.
+    pub(crate) fn is_storage_error(&mut self, code: i16) -> bool {
+        let is = self.faulty && ErrorCode(code) == ErrorCode::KAFKA_STORAGE_ERROR;
+        self.storage_errors += usize::from(is);
+        is
     }
 
     pub(crate) fn is_doomed(&self, topic: TopicId) -> bool {

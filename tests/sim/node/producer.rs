@@ -141,6 +141,10 @@ impl Producer {
                 self.reset();
                 ctx.hang_up = true;
             }
+            _ if ctx.facts.is_storage_error(code.0) => {
+                self.not_before = ctx.now.plus_ms(300);
+                ctx.hang_up = true;
+            }
             // The clock jumped: nobody knows.
             ErrorCode::REQUEST_TIMED_OUT => ctx.hang_up = true,
             // The topic is so new that its leader has not heard of it.

@@ -9,12 +9,14 @@ use klamm::config::ServerConfig;
 use klamm::image;
 use klamm::server::turn::{NetLimits, Node};
 use klamm::shard::{CONTROLLER, Mail, Shard, ShardIndex, Start};
+use klamm::sim::disk::Faults;
 use klamm::sim::net::SimNet;
 use klamm::sim::outside::SimOutside;
 use klamm::storage::{Store, StoreConfig};
 
 use super::world::{Event, Served, World};
 
+const HOUR_MS: i64 = 3_600_000;
 const SETTINGS: &str = "node.id=0\nlog.dirs=/data\nlisteners=PLAINTEXT://127.0.0.1:9092\n\
     offsets.topic.num.partitions=3\noffsets.topic.replication.factor=1\n\
     group.initial.rebalance.delay.ms=100\nauto.create.topics.enable=false\n";
@@ -34,6 +36,8 @@ fn store_config(index: usize) -> StoreConfig {
         window_bytes: 32 << 10,
         jobs_max: 3,
         checkpoint_ms: 3_000,
+        // Longer than the clock jumps: a producer that is forgotten may be told to begin anew.
+        producer_expiration_ms: 48 * HOUR_MS,
         ..StoreConfig::new(PathBuf::from(format!("/node-{index}")))
     }
 }
@@ -45,11 +49,14 @@ impl World {
             return;
         }
         self.log("trouble");
-        match self.rng.below(10) {
+        match self.rng.below(14) {
             0..3 => self.disk.crash_in(self.rng.below(60) as u64),
             3 => self.crash(),
             4..6 => self.ask_stop(),
             6 => self.jump(),
+            7 => self.wall_off = [-HOUR_MS, 0, 24 * HOUR_MS][self.rng.below(3)],
+            8 => self.slow_sync = true,
+            9 => self.fault(),
             _ => {
                 let i = self.rng.below(self.actors.len());
                 self.lose(i, true);
@@ -57,6 +64,19 @@ impl World {
         }
         let ms = 300 + self.rng.below(4_000) as i64;
         self.at(ms, Event::Trouble);
+    }
+
+    /// Some writes, syncs and reads fail from now on, until the server starts again.
+    fn fault(&mut self) {
+        let percent = 1 + self.rng.below(4);
+        let read = if self.rng.chance(30) { percent } else { 0 };
+        self.facts.faulty = true;
+        self.disk.set_faults(Faults { write: percent, sync: percent, read });
+    }
+
+    /// The process ends, the machine does not.
+    pub(super) fn die(&mut self) {
+        self.drop_server();
     }
 
     /// The machine sleeps for a while; clients know that.
@@ -97,7 +117,8 @@ impl World {
     pub(super) fn close(&mut self) {
         for served in &mut self.served {
             let closed = served.node.shard.store.close();
-            assert!(closed.is_ok() || self.disk.is_crashed(), "close: {closed:?}");
+            let may_fail = self.disk.is_crashed() || self.facts.faulty;
+            assert!(closed.is_ok() || may_fail, "close: {closed:?}");
         }
         self.drop_server();
         if self.disk.is_crashed() || self.rng.chance(50) {
@@ -126,6 +147,8 @@ impl World {
 
     /// Opens all stores, through crashes, and starts the nodes.
     pub(super) fn boot(&mut self) {
+        self.disk.set_faults(Faults::default());
+        self.facts.faulty = false;
         if !self.stopping && self.rng.chance(20) {
             self.disk.crash_in(self.rng.below(200) as u64);
         }
@@ -156,7 +179,13 @@ impl World {
                 let (nodes, shards) = (nodes.clone(), self.nodes);
                 shard.start_controller(Start { cluster_id: "sim".into(), nodes, shards });
             }
-            let limits = NetLimits { frame_bytes_max: 1 << 20, idle_max: Duration::from_mins(10) };
+            let limits = NetLimits {
+                frame_bytes_max: 1 << 20,
+                idle_max: Duration::from_mins(10),
+                memory_bytes: 64 << 20,
+                queued_bytes_max: None,
+                waiting_max: 50,
+            };
             let net = SimNet::new([600, 20_000, 1 << 20][self.rng.below(3)]);
             let mut outside = SimOutside::new(net, [1, 64][self.rng.below(2)]);
             outside.clock = (self.now, self.wall());

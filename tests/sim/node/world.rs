@@ -22,6 +22,8 @@ use super::producer::Producer;
 const LIFE_MS: i64 = 12_000;
 /// How long it may take to come to rest, without any disturbance.
 const REST_MS: i64 = 60_000;
+/// A disk that takes its time.
+const SLOW_SYNC_MS: i64 = 2_000;
 const WALL: i64 = 1_700_000_000_000;
 
 pub(super) enum Event {
@@ -64,7 +66,11 @@ pub(crate) struct World {
     pub(super) nodes: usize,
     pub(super) served: Vec<Served>,
     pub(super) actors: Vec<Actor>,
-    facts: Facts,
+    pub(super) facts: Facts,
+    /// How far the clock on the wall is off, in ms.
+    pub(super) wall_off: i64,
+    /// The next sync takes long.
+    pub(super) slow_sync: bool,
     pub(super) queue: BTreeMap<(Moment, u64), Event>,
     next: u64,
     pub(super) stopping: bool,
@@ -85,6 +91,8 @@ impl World {
             served: Vec::new(),
             actors: Vec::new(),
             facts: Facts::default(),
+            wall_off: 0,
+            slow_sync: false,
             queue: BTreeMap::new(),
             next: 0,
             stopping: false,
@@ -146,7 +154,7 @@ impl World {
     }
 
     pub(super) fn wall(&self) -> WallMs {
-        WallMs(WALL + (self.now.0 / 1_000_000) as i64)
+        WallMs(WALL + self.wall_off + (self.now.0 / 1_000_000) as i64)
     }
 
     pub(super) fn log(&self, what: &str) {
@@ -182,6 +190,9 @@ impl World {
     /// Lets all clients finish what they began.
     fn rest(&mut self) {
         self.stopping = true;
+        if self.facts.faulty {
+            self.die();
+        }
         for i in 0..self.actors.len() {
             self.wake(i, self.now);
         }
@@ -249,7 +260,8 @@ impl World {
             Event::Turn(n) => self.turn(n, at),
             Event::RunCommit(n) => {
                 if let Some(done) = self.served[n].outside.run_commit() {
-                    let at = self.soon();
+                    let slow = std::mem::take(&mut self.slow_sync);
+                    let at = if slow { self.now.plus_ms(SLOW_SYNC_MS) } else { self.soon() };
                     self.push(at, Event::CommitDone(n, done));
                 }
             }
@@ -311,8 +323,13 @@ impl World {
         }
         served.turn_at = Moment::NEVER;
         served.turns += 1;
-        let goes_on = served.node.turn(&mut served.outside).expect("the journal is good");
-        served.stopped = !goes_on;
+        match served.node.turn(&mut served.outside) {
+            Ok(goes_on) => served.stopped = !goes_on,
+            Err(e) => {
+                assert!(self.facts.faulty, "node {n} stopped: {e}");
+                return self.die();
+            }
+        }
         self.check_node(n);
         let started = self.served[n].outside.started();
         for _ in 0..started.commits {

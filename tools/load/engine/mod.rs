@@ -4,33 +4,42 @@
 //! next record or the next deadline -> count what came. The schedule never waits for the brokers: a
 //! producer whose buffer is full owes its records, with the intended times that they had.
 
-use std::collections::{BTreeSet, VecDeque};
+mod agenda;
+mod reader;
+mod sender;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use klamm::base::map::DetMap;
-use klamm::base::{Moment, Offset};
-use klamm::client::fetcher::{EARLIEST, Fetched, Fetcher, FetcherOptions, LATEST, Position};
-use klamm::client::producer::{Delivery, NewRecord, Producer};
-use klamm::client::{ClientError, Cluster, ConnectionOptions, Endpoint, Outgoing, PartitionName};
+use klamm::base::Moment;
+use klamm::client::fetcher::Fetched;
+use klamm::client::producer::Delivery;
+use klamm::client::{Answer, ClientError, Cluster, ConnectionOptions, Endpoint, Outgoing};
 use klamm::runtime::clock;
 
-use crate::tools::load::meter::Meter;
-use crate::tools::load::payload::{Head, Payloads};
+use crate::tools::load::meter::{Backlog, Meter};
+use crate::tools::load::payload::Payloads;
 use crate::tools::load::progress::Progress;
 use crate::tools::load::ring::{Done, Ring};
+use crate::tools::load::verify::{Checker, Verdict};
 use crate::tools::load::workload::Workload;
+use agenda::Agenda;
+use reader::Reader;
+use sender::{Push, Sender};
 
 const METADATA_AGE: Duration = Duration::from_mins(5);
 const METADATA_BACKOFF: Duration = Duration::from_millis(100);
 /// Records that are due within this time of each other are pushed together.
 const QUANTUM: Duration = Duration::from_micros(50);
+/// The first record is due so long after everything is ready.
+const HEAD_START: Duration = Duration::from_millis(20);
+/// Records that are pushed in one turn when there is no rate.
+const PUSHED_AT_ONCE: u64 = 1024;
 /// The lane of the metadata; producers and consumers follow.
 const CLUSTER: u32 = 0;
-/// Batches that a group of producers may hold in all.
-const BUFFERS_BYTES_MAX: usize = 1 << 30;
-const BUFFER_BYTES_MIN: usize = 1 << 20;
+/// A backlog is read when less than this part of a second's records is unread.
+const CAUGHT_UP_SECONDS: f64 = 0.05;
 
 /// What one run needs besides its workload.
 #[derive(Debug, Clone)]
@@ -60,29 +69,6 @@ pub(crate) enum End {
     Failed(String),
 }
 
-struct Sender {
-    topic: Arc<str>,
-    producer: Producer,
-    /// Records pushed.
-    pushed: u64,
-    /// Records that are due and not pushed.
-    owed: u64,
-    /// Intended times of the records of each partition that have no delivery, in order.
-    waiting: DetMap<i32, VecDeque<u64>>,
-}
-
-struct Reader {
-    fetcher: Fetcher,
-}
-
-impl Reader {
-    /// Whether it knows where to begin in each of its partitions.
-    fn is_ready(&self) -> bool {
-        let is_known = |p| matches!(self.fetcher.position(p), Some(Position::At(_)));
-        self.fetcher.assigned().all(is_known)
-    }
-}
-
 /// The load of one run.
 pub(crate) struct Engine {
     plan: Plan,
@@ -91,17 +77,14 @@ pub(crate) struct Engine {
     senders: Vec<Sender>,
     readers: Vec<Reader>,
     payloads: Payloads,
+    checker: Option<Checker>,
     interval_ns: f64,
-    /// Records of the schedule whose time has come.
+    /// Records of the schedule whose time has come, and how many may come.
     due: u64,
-    /// Records that may become due.
     due_max: u64,
     pushed_at: Moment,
-    /// Lanes that have something to do, and when the others have.
-    dirty: Vec<u32>,
-    is_dirty: Vec<bool>,
-    timers: BTreeSet<(Moment, u32)>,
-    timer: Vec<Moment>,
+    agenda: Agenda,
+    reads: bool,
     out: Vec<Outgoing>,
     done: Vec<Done>,
     deliveries: Vec<Delivery>,
@@ -125,24 +108,21 @@ impl Engine {
             ..ConnectionOptions::default()
         };
         let ring = Ring::new(plan.bootstrap.clone(), options).map_err(|e| e.to_string())?;
-        let senders = senders(&plan)?;
-        let readers = readers(&plan);
-        let lanes = 1 + senders.len() + readers.len();
+        let (senders, readers) = (Sender::all(&plan)?, Reader::all(&plan));
         let length = w.warmup_seconds + w.duration_seconds;
         Ok(Self {
             interval_ns: 1e9 / w.rate,
             due: 0,
-            due_max: (w.rate * length) as u64,
+            due_max: if senders.is_empty() { 0 } else { (w.rate * length) as u64 },
             pushed_at: Moment::default(),
+            agenda: Agenda::new(1 + senders.len() + readers.len()),
             cluster,
             ring,
             senders,
             readers,
             payloads,
-            dirty: Vec::new(),
-            is_dirty: vec![false; lanes],
-            timers: BTreeSet::new(),
-            timer: vec![Moment::NEVER; lanes],
+            checker: w.verify.then(Checker::default),
+            reads: true,
             out: Vec::new(),
             done: Vec::new(),
             deliveries: Vec::new(),
@@ -151,9 +131,15 @@ impl Engine {
         })
     }
 
-    /// Records whose time has come.
+    /// Records of the schedule whose time has come.
     pub(crate) fn due(&self) -> u64 {
         self.due
+    }
+
+    /// What the consumers found, with `--verify`.
+    pub(crate) fn verdict(&self) -> Option<Verdict> {
+        let chains = self.senders.iter().flat_map(Sender::chains);
+        self.checker.as_ref().map(|c| c.verdict(self.plan.workload.groups, chains))
     }
 
     /// Connects, and waits until every consumer knows where it begins.
@@ -161,43 +147,106 @@ impl Engine {
     /// # Errors
     /// In words.
     pub(crate) fn prepare(&mut self, meter: &mut Meter) -> Result<(), String> {
-        (1..self.is_dirty.len()).for_each(|lane| self.mark(lane as u32));
         loop {
-            let now = clock::now().0;
-            self.turn(now, Moment::NEVER, meter)?;
-            if self.readers.iter().all(Reader::is_ready) && !self.cluster.brokers().is_empty() {
+            self.turn(clock::now().0, Moment::NEVER, meter)?;
+            let is_known = self.plan.topics.iter().all(|t| self.cluster.topic(t).is_some());
+            if is_known && self.readers.iter().all(Reader::is_ready) {
                 return Ok(());
             }
-            if self.plan.stop.load(Ordering::Relaxed) {
+            if self.is_stopped() {
                 return Err("interrupted".to_owned());
             }
         }
     }
 
-    /// Runs the workload from `meter.began` on.
+    /// Runs the workload: the backlog, the schedule, and what is left of both.
     pub(crate) fn run(&mut self, meter: &mut Meter, progress: &mut Progress) -> End {
-        match self
-            .send_all(meter, progress)
-            .and_then(|end| Ok(if self.drain(meter, progress)? { end } else { End::Stopped }))
-        {
-            Ok(end) => end,
-            Err(what) => End::Failed(what),
+        let mut all = || {
+            if self.plan.workload.backlog_bytes > 0 {
+                self.build_backlog(meter)?;
+            }
+            meter.begin(clock::now().0 + HEAD_START);
+            let end = self.send_all(meter, progress)?;
+            Ok(if self.drain(meter, progress)? { end } else { End::Stopped })
+        };
+        all().unwrap_or_else(End::Failed)
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.plan.stop.load(Ordering::Relaxed)
+    }
+
+    /// Sends the backlog as fast as it goes, while the consumers wait.
+    fn build_backlog(&mut self, meter: &mut Meter) -> Result<(), String> {
+        let w = &self.plan.workload;
+        let records = w.backlog_bytes.div_ceil(w.record_bytes as u64);
+        let began = clock::now().0;
+        self.reads = false;
+        while meter.counts.acked + meter.counts.failed < records && !self.is_stopped() {
+            let now = clock::now().0;
+            let left = records - meter.counts.sent;
+            let is_full = self.push_freely(now, left, meter)?;
+            let is_waiting = is_full || left == 0;
+            self.turn(now, if is_waiting { Moment::NEVER } else { now }, meter)?;
+            if meter.counts.sent == records {
+                self.flush();
+            }
         }
+        self.reads = true;
+        self.agenda.add_all();
+        let build_seconds = clock::now().0.since(began).as_secs_f64();
+        meter.backlog = Some(Backlog { records, build_seconds, drain_seconds: None });
+        Ok(())
+    }
+
+    /// Pushes up to `left` records without a rate; returns whether all buffers are full.
+    fn push_freely(&mut self, now: Moment, left: u64, meter: &mut Meter) -> Result<bool, String> {
+        let mut left = left.min(PUSHED_AT_ONCE);
+        let mut is_full = true;
+        for at in 0..self.senders.len() {
+            while left > 0 && self.senders[at].has_room() {
+                self.push(at, now, now, meter)?;
+                left -= 1;
+            }
+            is_full &= !self.senders[at].has_room();
+            self.agenda.add(1 + at as u32);
+        }
+        Ok(is_full)
     }
 
     fn send_all(&mut self, meter: &mut Meter, progress: &mut Progress) -> Result<End, String> {
         loop {
             let now = clock::now().0;
             self.end_seconds(now, meter, progress)?;
+            self.push_due(now, meter)?;
             if now >= meter.to {
                 return Ok(End::Complete);
             }
-            if self.plan.stop.load(Ordering::Relaxed) {
+            if self.is_stopped() {
                 return Ok(End::Stopped);
             }
-            self.push_due(now, meter)?;
             let next = self.intended(self.due, meter).max(self.pushed_at + QUANTUM);
             self.turn(now, next.min(meter.second_ends_at()).min(meter.to), meter)?;
+            self.look_at_backlog(meter);
+        }
+    }
+
+    fn look_at_backlog(&self, meter: &mut Meter) {
+        let w = &self.plan.workload;
+        let unread = meter.unread(w.groups);
+        if let Some(backlog) = &mut meter.backlog
+            && backlog.drain_seconds.is_none()
+            && unread as f64 <= w.rate * CAUGHT_UP_SECONDS
+        {
+            let passed = clock::now().0.since(meter.began).as_secs_f64();
+            backlog.drain_seconds = Some(passed);
+        }
+    }
+
+    fn flush(&mut self) {
+        for at in 0..self.senders.len() {
+            self.senders[at].producer.flush();
+            self.agenda.add(1 + at as u32);
         }
     }
 
@@ -205,36 +254,33 @@ impl Engine {
     /// whether it got there: a signal that comes now ends the waiting.
     fn drain(&mut self, meter: &mut Meter, progress: &mut Progress) -> Result<bool, String> {
         self.plan.stop.store(false, Ordering::Relaxed);
-        for at in 0..self.senders.len() {
-            self.senders[at].owed = 0;
-            self.senders[at].producer.flush();
-            self.mark(1 + at as u32);
-        }
+        self.senders.iter_mut().for_each(|s| s.owed = 0);
+        self.flush();
+        let groups = self.plan.workload.groups;
         let mut moved = (meter.counts.acked, meter.counts.consumed, clock::now().0);
         loop {
             let now = clock::now().0;
             self.end_seconds(now, meter, progress)?;
             let counts = meter.counts;
-            let is_acked = counts.acked + counts.failed >= counts.sent;
-            let wanted = counts.acked * u64::from(self.plan.workload.groups);
-            if is_acked && counts.consumed >= wanted {
+            let missing = counts.sent - counts.acked - counts.failed;
+            if missing == 0 && meter.unread(groups) == 0 {
                 return Ok(true);
             }
-            if self.plan.stop.load(Ordering::Relaxed) {
+            if self.is_stopped() {
                 return Ok(false);
             }
             if (counts.acked, counts.consumed) != (moved.0, moved.1) {
                 moved = (counts.acked, counts.consumed, now);
             } else if now >= moved.2 + self.plan.give_up_after {
-                let missing = counts.sent - counts.acked - counts.failed;
                 return Err(format!(
                     "{missing} records were not acknowledged and {} not read within {} s after the \
                      last one",
-                    wanted.saturating_sub(counts.consumed),
+                    meter.unread(groups),
                     self.plan.give_up_after.as_secs()
                 ));
             }
             self.turn(now, meter.second_ends_at(), meter)?;
+            self.look_at_backlog(meter);
         }
     }
 
@@ -274,45 +320,35 @@ impl Engine {
     /// Pushes what a producer owes, as far as its buffer takes it.
     fn push_owed(&mut self, at: usize, now: Moment, meter: &mut Meter) -> Result<(), String> {
         let count = self.senders.len() as u64;
-        let wall = clock::now().1;
-        while self.senders[at].owed > 0 {
-            let intended = self.intended(self.senders[at].pushed * count + at as u64, meter);
+        while self.senders[at].owed > 0 && self.senders[at].has_room() {
             let sender = &mut self.senders[at];
-            if !sender.producer.has_room(self.plan.workload.record_bytes) {
-                break;
-            }
-            let head = Head { intended_ns: intended.0, run: self.plan.run, producer: at as u32 };
-            let (key, value) = self.payloads.next(head);
-            let record = NewRecord {
-                topic: &sender.topic,
-                partition: None,
-                timestamp: wall.0,
-                key,
-                value: Some(value),
-                headers: &[],
-            };
-            let partition =
-                sender.producer.push(&self.cluster, &record, now).map_err(|e| e.to_string())?;
-            sender.waiting.entry(partition).or_default().push_back(intended.0);
-            sender.pushed += 1;
+            let number = sender.scheduled * count + at as u64;
+            sender.scheduled += 1;
             sender.owed -= 1;
-            meter.sent(now);
+            let intended = self.intended(number, meter);
+            self.push(at, intended, now, meter)?;
         }
-        self.mark(1 + at as u32);
+        self.agenda.add(1 + at as u32);
         Ok(())
     }
 
-    fn mark(&mut self, lane: u32) {
-        if !std::mem::replace(&mut self.is_dirty[lane as usize], true) {
-            self.dirty.push(lane);
-        }
+    fn push(
+        &mut self,
+        at: usize,
+        intended: Moment,
+        now: Moment,
+        meter: &mut Meter,
+    ) -> Result<(), String> {
+        let (cluster, payloads) = (&self.cluster, &mut self.payloads);
+        let now = (now, clock::now().1);
+        let mut push = Push { cluster, payloads, run: self.plan.run, now };
+        self.senders[at].push(intended, &mut push, meter)
     }
 
     /// Lets the machines send, waits until something comes or `until`, and hands out what came.
     fn turn(&mut self, now: Moment, until: Moment, meter: &mut Meter) -> Result<(), String> {
         self.poll(now, meter);
-        let until = until.min(self.cluster.deadline());
-        let until = self.timers.first().map_or(until, |(at, _)| until.min(*at));
+        let until = until.min(self.cluster.deadline()).min(self.agenda.deadline());
         let mut done = std::mem::take(&mut self.done);
         self.ring.turn(now, until, &mut done).map_err(|e| e.to_string())?;
         let now = clock::now().0;
@@ -332,78 +368,49 @@ impl Engine {
         for outgoing in out.drain(..) {
             self.ring.submit(CLUSTER, outgoing, now);
         }
-        while let Some(&(at, lane)) = self.timers.first().filter(|(at, _)| *at <= now) {
-            self.timers.remove(&(at, lane));
-            self.timer[lane as usize] = Moment::NEVER;
-            self.mark(lane);
-        }
-        for lane in std::mem::take(&mut self.dirty) {
-            self.is_dirty[lane as usize] = false;
-            let at = lane as usize - 1;
-            let next = match self.senders.get_mut(at) {
-                Some(sender) => {
-                    let done = &mut self.deliveries;
-                    sender.producer.poll(&mut self.cluster, now, &mut out, done);
-                    sender.producer.deadline(now)
-                }
-                None => {
-                    let fetcher = &mut self.readers[at - self.senders.len()].fetcher;
-                    fetcher.poll(&mut self.cluster, now, &mut out);
-                    fetcher.deadline(now)
-                }
+        for lane in self.agenda.take(now) {
+            let Some(at) = (lane as usize).checked_sub(1) else { continue };
+            let next = if let Some(sender) = self.senders.get_mut(at) {
+                let done = &mut self.deliveries;
+                sender.producer.poll(&mut self.cluster, now, &mut out, done);
+                sender.count(self.deliveries.drain(..), now, meter);
+                sender.producer.deadline(now)
+            } else if self.reads {
+                let fetcher = &mut self.readers[at - self.senders.len()].fetcher;
+                fetcher.poll(&mut self.cluster, now, &mut out);
+                fetcher.deadline(now)
+            } else {
+                Moment::NEVER
             };
             for outgoing in out.drain(..) {
                 self.ring.submit(lane, outgoing, now);
             }
-            self.set_timer(lane, next);
-            self.on_deliveries(at, now, meter);
+            self.agenda.set_timer(lane, next);
         }
         self.out = out;
     }
 
-    fn set_timer(&mut self, lane: u32, next: Moment) {
-        let timer = &mut self.timer[lane as usize];
-        if *timer != next {
-            self.timers.remove(&(*timer, lane));
-            *timer = next;
-            if next != Moment::NEVER {
-                self.timers.insert((next, lane));
-            }
-        }
-    }
-
     fn on_done(&mut self, over: Done, now: Moment, meter: &mut Meter) -> Result<(), String> {
         let Done { lane, id, result } = over;
-        if lane == CLUSTER {
+        let Some(at) = (lane as usize).checked_sub(1) else {
             return self.on_metadata(id, result, now);
-        }
-        let at = lane as usize - 1;
-        self.mark(lane);
+        };
+        self.agenda.add(lane);
         if let Some(sender) = self.senders.get_mut(at) {
             let done = &mut self.deliveries;
             let read = sender.producer.on_answer(id, result, &mut self.cluster, now, done);
+            sender.count(self.deliveries.drain(..), now, meter);
             read.map_err(|e| e.to_string())?;
-            self.on_deliveries(at, now, meter);
             return self.push_owed(at, now, meter);
         }
-        let fetcher = &mut self.readers[at - self.senders.len()].fetcher;
-        match fetcher.on_answer(id, result, &mut self.cluster, now, &mut self.fetched) {
+        let reader = &mut self.readers[at - self.senders.len()];
+        let found = &mut self.fetched;
+        match reader.fetcher.on_answer(id, result, &mut self.cluster, now, found) {
             Err(e) if !e.is_retriable() => return Err(e.to_string()),
             _ => {}
         }
         for found in self.fetched.drain(..) {
-            match found {
-                Fetched::Batch(batch) => {
-                    for record in batch.records() {
-                        let record = record.map_err(|e| format!("{}: {e}", batch.partition))?;
-                        let head = record.record.value.and_then(Head::read);
-                        if let Some(head) = head.filter(|h| h.run == self.plan.run) {
-                            meter.consumed(Moment(head.intended_ns), now);
-                        }
-                    }
-                }
-                Fetched::Failed { error, .. } => return Err(error.to_string()),
-            }
+            reader.count(found, self.plan.run, now, (meter, &mut self.checker))?;
         }
         Ok(())
     }
@@ -411,7 +418,7 @@ impl Engine {
     fn on_metadata(
         &mut self,
         id: u64,
-        result: Result<klamm::client::Answer, ClientError>,
+        result: Result<Answer, ClientError>,
         now: Moment,
     ) -> Result<(), String> {
         match self.cluster.on_answer(id, result, now) {
@@ -428,66 +435,7 @@ impl Engine {
                 return Err(format!("topic {topic}: {}", error.name()));
             }
         }
-        (1..self.is_dirty.len()).for_each(|lane| self.mark(lane as u32));
+        self.agenda.add_all();
         Ok(())
     }
-
-    fn on_deliveries(&mut self, at: usize, now: Moment, meter: &mut Meter) {
-        if self.deliveries.is_empty() {
-            return;
-        }
-        let sender = &mut self.senders[at];
-        for delivery in self.deliveries.drain(..) {
-            let count = usize::try_from(delivery.count).unwrap_or(0);
-            let Some(waiting) = sender.waiting.get_mut(&delivery.partition.partition) else {
-                continue;
-            };
-            let intended = waiting.drain(..count.min(waiting.len()));
-            match &delivery.result {
-                Ok(_) => intended.for_each(|ns| meter.acked(Moment(ns), now)),
-                Err(e) => meter.failed(intended.count() as u64, e),
-            }
-        }
-    }
-}
-
-fn senders(plan: &Plan) -> Result<Vec<Sender>, String> {
-    let w = &plan.workload;
-    let count = plan.topics.len() * w.producers as usize;
-    let buffer_bytes = (BUFFERS_BYTES_MAX / count).max(BUFFER_BYTES_MIN).max(w.record_bytes * 2);
-    let sender = |at: usize| {
-        let mut options = w.producer_options(at as u64 + 1)?;
-        options.buffer_bytes_max = options.buffer_bytes_max.min(buffer_bytes);
-        Ok(Sender {
-            topic: Arc::clone(&plan.topics[at % plan.topics.len()]),
-            producer: Producer::new(options),
-            pushed: 0,
-            owed: 0,
-            waiting: DetMap::default(),
-        })
-    };
-    (0..count).map(sender).collect()
-}
-
-fn readers(plan: &Plan) -> Vec<Reader> {
-    let w = &plan.workload;
-    let start = if plan.is_foreign { Position::Time(LATEST) } else { Position::At(Offset(0)) };
-    let options = FetcherOptions {
-        max_wait_ms: w.fetch_wait_ms,
-        min_bytes: w.fetch_min_bytes,
-        reset: Some(EARLIEST),
-        ..FetcherOptions::default()
-    };
-    let mut readers = Vec::new();
-    for topic in &plan.topics {
-        for at in 0..w.groups * w.consumers {
-            let mut fetcher = Fetcher::new(options.clone());
-            let share = (0..w.partitions).filter(|p| p % w.consumers == at % w.consumers);
-            for partition in share {
-                fetcher.assign(PartitionName::new(topic, partition as i32), start);
-            }
-            readers.push(Reader { fetcher });
-        }
-    }
-    readers
 }

@@ -1,0 +1,285 @@
+//! Kafka's metrics under the names that dashboards know: those that the JMX exporter makes of the
+//! beans, by the rules that come with it for Kafka.
+//!
+//! `kafka.server:type=BrokerTopicMetrics,name=MessagesInPerSec` is `kafka_server_brokertopicmetrics_messagesin_total`,
+//! and so on: lower case, rates as their counters, percentiles as `quantile`. Each node is a broker
+//! and has the label `node`. Quantiles are those since the start (Kafka's lean to the last minutes);
+//! `klamm_request_seconds` has the buckets from which any period can be worked out. What this
+//! broker has no counterpart of is left out rather than told as zero.
+
+use std::collections::BTreeMap;
+
+use super::Seen;
+use crate::api::table;
+use crate::metrics::text::{Kind, Labels, Page};
+use crate::metrics::{Histogram, Traffic};
+use crate::shard::observe::LogCounts;
+
+type Gauge = (&'static str, &'static str, fn(&Seen<'_>) -> Option<f64>);
+
+type OfTraffic = fn(&Traffic) -> u64;
+type OfLog = fn(&LogCounts) -> f64;
+
+/// Families that are the same for all topics and for each one: name in the bean, value.
+const BY_TOPIC: &[(&str, OfTraffic)] = &[
+    ("messagesin", |t| t.messages_in),
+    ("bytesin", |t| t.bytes_in),
+    ("bytesout", |t| t.bytes_out),
+    ("bytesrejected", |t| t.bytes_rejected),
+    ("totalproducerequests", |t| t.produces),
+    ("totalfetchrequests", |t| t.fetches),
+    ("failedproducerequests", |t| t.produces_failed),
+    ("failedfetchrequests", |t| t.fetches_failed),
+];
+/// Those of all topics only.
+const OF_ALL: &[(&str, OfTraffic)] = &[
+    ("nokeycompactedtopicrecords", |t| t.no_key),
+    ("invalidmessagecrcrecords", |t| t.invalid_crc),
+    ("invalidoffsetorsequencerecords", |t| t.invalid_sequence),
+];
+
+const GAUGES: &[Gauge] = &[
+    ("kafka_server_replicamanager_partitioncount", "Partitions on the node.", |n| {
+        Some(n.counts.logs.len() as f64)
+    }),
+    ("kafka_server_replicamanager_leadercount", "Partitions led by the node.", |n| {
+        Some(n.counts.logs.len() as f64)
+    }),
+    (
+        "kafka_server_replicamanager_underreplicatedpartitions",
+        "Partitions with fewer replicas in sync than they have.",
+        |n| Some(n.counts.under_replicated as f64),
+    ),
+    (
+        "kafka_server_replicamanager_underminisrpartitioncount",
+        "Partitions with fewer replicas in sync than min.insync.replicas.",
+        |n| Some(n.counts.under_min_in_sync as f64),
+    ),
+    (
+        "kafka_server_replicamanager_atminisrpartitioncount",
+        "Partitions with exactly min.insync.replicas in sync.",
+        |n| Some(n.counts.at_min_in_sync as f64),
+    ),
+    (
+        "kafka_server_replicamanager_offlinereplicacount",
+        "Partitions that are not served after a failure or damage.",
+        |n| Some(n.counts.offline as f64),
+    ),
+    ("kafka_server_replicamanager_produceridcount", "Producers that the logs know.", |n| {
+        Some(n.counts.producers as f64)
+    }),
+    (
+        "kafka_server_fetchsessioncache_numincrementalfetchsessions",
+        "Incremental fetch sessions.",
+        |n| Some(n.counts.sessions.0 as f64),
+    ),
+    (
+        "kafka_server_fetchsessioncache_numincrementalfetchpartitionscached",
+        "Partitions in incremental fetch sessions.",
+        |n| Some(n.counts.sessions.1 as f64),
+    ),
+    ("kafka_log_logmanager_offlinelogdirectorycount", "1 when the node's directory failed.", |n| {
+        Some(f64::from(u8::from(n.node.failed)))
+    }),
+    (
+        "kafka_controller_kafkacontroller_activecontrollercount",
+        "1 on the node that holds the controller.",
+        |n| Some(f64::from(u8::from(n.counts.controller.is_some()))),
+    ),
+    ("kafka_controller_kafkacontroller_globaltopiccount", "Topics of the cluster.", |n| {
+        Some(n.counts.controller?.topics as f64)
+    }),
+    ("kafka_controller_kafkacontroller_globalpartitioncount", "Partitions of the cluster.", |n| {
+        Some(n.counts.controller?.partitions as f64)
+    }),
+    ("kafka_controller_kafkacontroller_activebrokercount", "Nodes of the cluster.", |n| {
+        Some(n.counts.controller?.nodes as f64)
+    }),
+    (
+        "kafka_controller_kafkacontroller_offlinepartitionscount",
+        "Partitions whose leader is no node of the cluster.",
+        |n| Some(n.counts.controller?.leaderless as f64),
+    ),
+    ("kafka_coordinator_group_groupmetadatamanager_numoffsets", "Committed offsets.", |n| {
+        Some(n.counts.groups.offsets as f64)
+    }),
+    ("kafka_server_group_coordinator_metrics_offset_count", "Committed offsets.", |n| {
+        Some(n.counts.groups.offsets as f64)
+    }),
+    ("kafka_server_socket_server_metrics_connection_count", "Open connections.", |n| {
+        Some(n.counts.connections as f64)
+    }),
+    ("kafka_network_socketserver_memorypoolused", "Bytes in which requests arrive.", |n| {
+        Some(n.counts.memory.requests as f64)
+    }),
+];
+
+/// All families of all nodes.
+pub(super) fn write(page: &mut Page, nodes: &[Seen<'_>]) {
+    traffic(page, nodes);
+    requests(page, nodes);
+    for (name, help, value) in GAUGES {
+        page.family(name, Kind::Gauge, help);
+        for node in nodes {
+            if let Some(value) = value(node) {
+                page.sample(&[("node", &node.id)], value);
+            }
+        }
+    }
+    let name = "kafka_server_delayedoperationpurgatory_purgatorysize";
+    page.family(name, Kind::Gauge, "Requests that wait.");
+    for node in nodes {
+        for (operation, n) in
+            [("Produce", node.counts.parked_acks), ("Fetch", node.counts.parked_fetches)]
+        {
+            page.sample(&[("node", &node.id), ("delayedOperation", operation)], n as f64);
+        }
+    }
+    groups(page, nodes);
+    let name = "kafka_log_logflushstats_logflushrateandtimems";
+    page.family(name, Kind::Gauge, "Syncs of the journal, in milliseconds.");
+    for node in nodes {
+        quantiles(page, &[("node", &node.id)], &node.counts.store.commit_time);
+    }
+    page.family(&format!("{name}_count"), Kind::Counter, "Syncs of the journal.");
+    for node in nodes {
+        page.sample(&[("node", &node.id)], node.counts.store.commit_time.count() as f64);
+    }
+    logs(page, nodes);
+}
+
+fn traffic(page: &mut Page, nodes: &[Seen<'_>]) {
+    let by_topic: Vec<BTreeMap<&str, Traffic>> = nodes.iter().map(topics).collect();
+    for (name, value) in BY_TOPIC {
+        let name = format!("kafka_server_brokertopicmetrics_{name}_total");
+        page.family(&name, Kind::Counter, "Of all topics, and of each.");
+        for (node, topics) in nodes.iter().zip(&by_topic) {
+            page.sample(&[("node", &node.id)], value(&node.counts.metrics.traffic) as f64);
+            for (topic, traffic) in topics {
+                page.sample(&[("node", &node.id), ("topic", topic)], value(traffic) as f64);
+            }
+        }
+    }
+    for (name, value) in OF_ALL {
+        let name = format!("kafka_server_brokertopicmetrics_{name}_total");
+        page.family(&name, Kind::Counter, "Batches that were refused for this.");
+        for node in nodes {
+            page.sample(&[("node", &node.id)], value(&node.counts.metrics.traffic) as f64);
+        }
+    }
+}
+
+fn topics<'a>(node: &'a Seen<'_>) -> BTreeMap<&'a str, Traffic> {
+    let mut topics = BTreeMap::<&str, Traffic>::new();
+    for log in &node.counts.logs {
+        topics.entry(&log.topic).or_default().add(&log.traffic);
+    }
+    topics
+}
+
+fn requests(page: &mut Page, nodes: &[Seen<'_>]) {
+    let name = "kafka_network_requestmetrics_requests_total";
+    page.family(name, Kind::Counter, "Requests, by version.");
+    each_request(nodes, |node, request, counts| {
+        for (version, n) in counts.versions() {
+            let version = version.to_string();
+            let labels = [("node", node), ("request", request), ("version", &version)];
+            page.sample(&labels, n as f64);
+        }
+    });
+    let name = "kafka_network_requestmetrics_totaltimems";
+    page.family(name, Kind::Gauge, "Time from a request to its answer, in milliseconds.");
+    each_request(nodes, |node, request, counts| {
+        quantiles(page, &[("node", node), ("request", request)], &counts.total);
+    });
+    page.family(&format!("{name}_count"), Kind::Counter, "Requests that were answered.");
+    each_request(nodes, |node, request, counts| {
+        page.sample(&[("node", node), ("request", request)], counts.total.count() as f64);
+    });
+}
+
+/// Calls with node, request and its counts. As in Kafka, a fetch of a consumer counts twice: as
+/// Fetch and as FetchConsumer.
+fn each_request(nodes: &[Seen<'_>], mut write: impl FnMut(&str, &str, &crate::metrics::Requests)) {
+    for node in nodes {
+        for (key, counts) in node.counts.metrics.requests() {
+            let name = table::find(key).map_or("", table::Api::name);
+            write(&node.id, name, counts);
+            if name == "Fetch" {
+                write(&node.id, "FetchConsumer", counts);
+            }
+        }
+    }
+}
+
+fn groups(page: &mut Page, nodes: &[Seen<'_>]) {
+    let prefix = "kafka_coordinator_group_groupmetadatamanager_numgroups";
+    page.family(prefix, Kind::Gauge, "Groups.");
+    for node in nodes {
+        page.sample(&[("node", &node.id)], all_groups(node));
+    }
+    for at in 0..5 {
+        let Some(first) = nodes.first() else { return };
+        let state = first.counts.groups.states[at].0;
+        page.family(
+            &format!("{prefix}{}", state.to_lowercase()),
+            Kind::Gauge,
+            "Groups in this state.",
+        );
+        for node in nodes {
+            page.sample(&[("node", &node.id)], node.counts.groups.states[at].1 as f64);
+        }
+    }
+    let prefix = "kafka_server_group_coordinator_metrics";
+    page.family(&format!("{prefix}_group_count"), Kind::Gauge, "Groups, by protocol.");
+    for node in nodes {
+        page.sample(&[("node", &node.id), ("protocol", "classic")], all_groups(node));
+    }
+    page.family(&format!("{prefix}_classic_group_count"), Kind::Gauge, "Groups, by state.");
+    for node in nodes {
+        for (state, n) in &node.counts.groups.states {
+            page.sample(&[("node", &node.id), ("state", state)], *n as f64);
+        }
+    }
+    let help = "Partitions of the offsets topic, by state.";
+    page.family(&format!("{prefix}_num_partitions"), Kind::Gauge, help);
+    for node in nodes {
+        let groups = &node.counts.groups;
+        for (state, n) in [("loading", groups.loading), ("active", groups.active)] {
+            page.sample(&[("node", &node.id), ("state", state)], n as f64);
+        }
+    }
+}
+
+fn all_groups(node: &Seen<'_>) -> f64 {
+    node.counts.groups.states.iter().map(|(_, n)| *n).sum::<usize>() as f64
+}
+
+fn quantiles(page: &mut Page, labels: Labels<'_>, histogram: &Histogram) {
+    for (text, q) in
+        [("0.50", 0.5), ("0.75", 0.75), ("0.95", 0.95), ("0.99", 0.99), ("0.999", 0.999)]
+    {
+        let labels = [labels, &[("quantile", text)]].concat();
+        page.sample(&labels, histogram.quantile_s(q) * 1e3);
+    }
+}
+
+fn logs(page: &mut Page, nodes: &[Seen<'_>]) {
+    let families: [(&str, &str, OfLog); 4] = [
+        ("kafka_log_log_size", "Bytes of the partition.", |l| l.size as f64),
+        ("kafka_log_log_logstartoffset", "Its oldest offset.", |l| l.start as f64),
+        ("kafka_log_log_logendoffset", "Its next offset.", |l| l.end as f64),
+        ("kafka_log_log_numlogsegments", "Its segments.", |l| l.segments as f64),
+    ];
+    for (name, help, value) in families {
+        page.family(name, Kind::Gauge, help);
+        for node in nodes {
+            for log in &node.counts.logs {
+                let partition = log.partition.to_string();
+                let labels =
+                    [("node", &*node.id), ("topic", &*log.topic), ("partition", &partition)];
+                page.sample(&labels, value(log));
+            }
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Seen from outside: `/metrics`, `/healthz` and `/readyz` on one HTTP port of the server.
+//!
+//! Flow: a request arrives on the endpoint's own thread ([`http`]) -> mail to every node -> each
+//! answers from its next turn (`shard::observe`) -> the page (`kafka`, `own`). A node that does
+//! not answer within 2 s is reported as such, and the page tells of the others.
+//!
+//! Deliberately absent: anything that changes state, authentication, TLS.
+
+pub mod http;
+mod kafka;
+mod own;
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::metrics::text::Page;
+use crate::runtime::mailbox::Sender;
+use crate::shard::Mail;
+use crate::shard::observe::{Counts, Observed};
+
+/// How long a node may take to answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+
+/// The nodes of the server.
+#[derive(Debug, Clone)]
+pub struct Nodes {
+    boxes: Vec<Sender<Mail>>,
+}
+
+/// What came of a question to a node.
+type Reply = Option<Observed>;
+
+impl Nodes {
+    /// Those with these mailboxes, in the order of their ids.
+    pub fn new(boxes: Vec<Sender<Mail>>) -> Self {
+        Self { boxes }
+    }
+
+    /// Asks all of them at once.
+    async fn ask(&self, whole: bool) -> Vec<Reply> {
+        let until = Instant::now() + ANSWER_WITHIN;
+        let ask = |inbox: &Sender<Mail>| {
+            let (to, answer) = async_channel::bounded(1);
+            // A full box is a node that does not turn: nothing will come.
+            let _ = inbox.try_send(Mail::Observe { whole, to });
+            answer
+        };
+        let answers: Vec<_> = self.boxes.iter().map(ask).collect();
+        let mut replies = Vec::new();
+        for answer in answers {
+            let reply = tokio::time::timeout_at(until, answer.recv()).await;
+            replies.push(reply.ok().and_then(Result::ok));
+        }
+        replies
+    }
+
+    /// Whether every node turns and can keep its promises; else which one does not.
+    async fn health(&self) -> Result<(), String> {
+        let all = self.ask(false).await;
+        let sick = |(place, reply): (usize, &Reply)| match reply {
+            None => Some(format!("the node at place {place} does not answer\n")),
+            Some(node) if node.failed => {
+                Some(format!("the journal of node {} failed\n", node.node))
+            }
+            Some(_) => None,
+        };
+        all.iter().enumerate().find_map(sick).map_or(Ok(()), Err)
+    }
+
+    /// Whether every node accepts connections; else which one does not.
+    async fn readiness(&self) -> Result<(), String> {
+        self.health().await?;
+        let all = self.ask(false).await;
+        match all.iter().flatten().find(|node| !node.ready) {
+            Some(node) => Err(format!("node {} does not accept connections\n", node.node)),
+            None => Ok(()),
+        }
+    }
+
+    /// The metrics of all nodes.
+    async fn metrics(&self) -> String {
+        let replies = self.ask(true).await;
+        let mut page = Page::default();
+        own::up(&mut page, &replies);
+        let nodes: Vec<Seen<'_>> = replies.iter().flatten().filter_map(Seen::of).collect();
+        own::write(&mut page, &nodes);
+        kafka::write(&mut page, &nodes);
+        page.finish()
+    }
+}
+
+/// A node that has answered.
+struct Seen<'a> {
+    /// Its id, as a label has it.
+    id: String,
+    node: &'a Observed,
+    counts: &'a Counts,
+}
+
+impl<'a> Seen<'a> {
+    fn of(node: &'a Observed) -> Option<Self> {
+        let counts = node.counts.as_deref()?;
+        Some(Self { id: node.node.to_string(), node, counts })
+    }
+}

@@ -1,0 +1,181 @@
+//! The connections of a node: which are taken, which may read on, and which are closed.
+//!
+//! The rules are those of `net::admission` and `net::budget`; here they meet the sockets.
+
+use std::net::SocketAddr;
+
+use crate::base::Moment;
+use crate::metrics::Refusal;
+use crate::net::admission::Verdict;
+use crate::net::budget::{HELD_MAX, Held, RELIEF_PERIOD, SMALL};
+use crate::net::connection::Connection;
+use crate::runtime::network::{ConnectionId, Network};
+use crate::server::turn::{Node, Outside};
+use crate::shard::observe::Counts;
+
+impl Node {
+    /// A client connected.
+    pub(super) fn accept(
+        &mut self,
+        id: ConnectionId,
+        peer: SocketAddr,
+        outside: &mut impl Outside,
+    ) {
+        self.shard.metrics.accepted += 1;
+        let (now, waiting_max) = (self.shard.now, self.limits.waiting_max);
+        let verdict = if self.stopping_until.is_some() {
+            Verdict::Refused(Refusal::Stopping)
+        } else if self.budget.takes_connection() {
+            self.admission.arrive(id, peer, &self.shard.limits, waiting_max, now)
+        } else {
+            Verdict::Refused(Refusal::Memory)
+        };
+        self.settle(id, peer, verdict, outside);
+    }
+
+    /// Takes connections that have waited and may come now.
+    pub(super) fn admit_waiting(&mut self, outside: &mut impl Outside) {
+        let now = self.shard.now;
+        while let Some((id, peer, verdict)) = self.admission.next(&self.shard.limits, now) {
+            self.settle(id, peer, verdict, outside);
+        }
+    }
+
+    fn settle(
+        &mut self,
+        id: ConnectionId,
+        peer: SocketAddr,
+        verdict: Verdict,
+        outside: &mut impl Outside,
+    ) {
+        let now = self.shard.now;
+        match verdict {
+            Verdict::Taken => {
+                self.idle_look_at = self.idle_look_at.min(now + self.limits.idle_max);
+                self.connections.insert(id, Connection::new(peer.ip(), now));
+                self.read_on(id, 0, outside);
+            }
+            Verdict::Waits(reason) => {
+                tracing::debug!(%peer, reason = reason.name(), "connection waits");
+                self.shard.metrics.refuse(reason);
+            }
+            Verdict::Refused(reason) => {
+                tracing::debug!(%peer, reason = reason.name(), "connection refused");
+                self.shard.metrics.refuse(reason);
+                outside.net().close(id);
+            }
+        }
+    }
+
+    /// Receives more of a frame that has `frame_bytes`, unless memory does not allow it now.
+    pub(super) fn read_on(
+        &mut self,
+        id: ConnectionId,
+        frame_bytes: usize,
+        outside: &mut impl Outside,
+    ) {
+        let now = self.shard.now;
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let net = outside.net();
+        if frame_bytes > 0 {
+            connection.unfinished_since.get_or_insert(now);
+        }
+        let (size, growth) = net.buffer(id, frame_bytes);
+        if self.budget.may_read(size, growth) {
+            if growth > 0 {
+                connection.unfinished_since = Some(now);
+            }
+            net.receive(id, frame_bytes);
+        } else {
+            if self.paused.is_empty() {
+                self.shard.metrics.pauses += 1;
+            }
+            self.paused.push(id);
+            self.budget.paused();
+            self.relief_at = self.relief_at.min(now + RELIEF_PERIOD);
+        }
+        self.hold(id, outside);
+    }
+
+    /// Counts the memory of a connection.
+    pub(super) fn hold(&mut self, id: ConnectionId, outside: &mut impl Outside) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let held = Held { request: outside.net().buffer(id, 0).0, answers: connection.out.len() };
+        self.budget.count(&mut connection.held, held);
+    }
+
+    /// Works out what is left, lets the paused read when there is more than before, and otherwise
+    /// closes who has held much for long.
+    pub(super) fn mind_memory(&mut self, outside: &mut impl Outside) {
+        let now = self.shard.now;
+        if now >= self.session_bytes.1 {
+            self.session_bytes = (self.shard.session_bytes(), now + RELIEF_PERIOD);
+        }
+        self.budget.set_shard(self.shard.memory_bytes() + self.session_bytes.0);
+        self.shard.answer_room = self.budget.room();
+        if now >= self.relief_at {
+            self.relief_at = Moment::NEVER;
+            if !self.paused.is_empty() {
+                self.relief_at = now + RELIEF_PERIOD;
+                self.relieve(outside);
+            }
+        }
+        if !self.paused.is_empty() && self.budget.has_eased() {
+            self.ready.append(&mut self.paused);
+        }
+    }
+
+    /// B2 of the budget.
+    fn relieve(&mut self, outside: &mut impl Outside) {
+        let now = self.shard.now;
+        let before = Moment(now.0.saturating_sub(HELD_MAX.as_nanos() as u64));
+        let total = |c: &Connection| c.held.request + c.held.answers;
+        let is_stuck = |c: &Connection| total(c) > SMALL && c.is_stuck_since(before);
+        let stuck = self.connections.iter().filter(|(_, c)| is_stuck(c));
+        let Some((&id, _)) = stuck.max_by_key(|(id, c)| (total(c), **id)) else { return };
+        tracing::debug!(connection = id.0, "connection closed: it holds much memory for long");
+        self.shard.metrics.refuse(Refusal::Memory);
+        self.close(id, outside);
+        self.relief_at = now;
+    }
+
+    /// Ends a connection.
+    pub(super) fn close(&mut self, id: ConnectionId, outside: &mut impl Outside) {
+        outside.net().close(id);
+        self.forget(id);
+    }
+
+    /// A connection is gone.
+    pub(super) fn forget(&mut self, id: ConnectionId) {
+        let Some(mut connection) = self.connections.remove(&id) else { return };
+        self.budget.count(&mut connection.held, Held::default());
+        self.admission.left(connection.peer);
+        self.shard.on_closed(id);
+    }
+
+    /// `connections.max.idle.ms`.
+    pub(super) fn close_idle(&mut self, outside: &mut impl Outside) {
+        let (now, idle_max) = (self.shard.now, self.limits.idle_max);
+        if now < self.idle_look_at {
+            return;
+        }
+        let is_idle = |c: &Connection| c.is_quiet() && now.since(c.active_at) >= idle_max;
+        let idle: Vec<_> =
+            self.connections.iter().filter(|(_, c)| is_idle(c)).map(|(id, _)| *id).collect();
+        for id in idle {
+            self.shard.metrics.refuse(Refusal::Idle);
+            self.close(id, outside);
+        }
+        // A parked request keeps its connection; it is looked at again a whole period later.
+        let next = self.connections.values().map(|c| c.active_at + idle_max).min();
+        self.idle_look_at = next.map_or(Moment::NEVER, |at| at.max(now + idle_max / 2));
+    }
+
+    /// What only the turn knows of this node.
+    pub(super) fn add_counts(&self, counts: &mut Counts) {
+        counts.connections = self.connections.len();
+        let held = self.budget.held();
+        (counts.memory.requests, counts.memory.answers) = (held.request, held.answers);
+        counts.memory.limit = self.budget.limit();
+    }
+}

@@ -1,0 +1,115 @@
+//! Each reader of a file against damaged bytes: an error, or what the bytes say, never a panic.
+
+use super::index::Index;
+use super::journal::{self, Entry};
+use super::{files, segment};
+use crate::base::fuzzing::fuzz;
+use crate::base::{Offset, TopicId, TopicPartition};
+use crate::partition::epochs::Epochs;
+use crate::partition::producers::Producers;
+
+#[test]
+fn the_journal_is_read_up_to_the_damage() {
+    let tp = TopicPartition { topic: TopicId([7; 16]), partition: 3 };
+    let mut writer = journal::Writer::new(1 << 16);
+    writer.clear();
+    writer.push(tp, &Entry::Create { topic: "orders" });
+    writer.push(tp, &Entry::Data { base: Offset(0), at: 0, bytes: &[1; 200] });
+    writer.push(tp, &Entry::LogStart { offset: Offset(5), segment: Offset(0) });
+    writer.push(tp, &Entry::Delete);
+    let valid = writer.finish(9, 4).to_vec();
+    fuzz(&[("journal", valid)], |_, bytes| {
+        // As it is, and with a checksum that fits, as another program could have written it.
+        let mut summed = bytes.to_vec();
+        if summed.len() >= 36 {
+            let length = u32::from_le_bytes(summed[32..36].try_into().unwrap()) as usize;
+            if let Some(covered) = summed.get(12..length) {
+                let sum = crc32c::crc32c(covered).to_le_bytes();
+                summed[8..12].copy_from_slice(&sum);
+            }
+        }
+        for bytes in [bytes, &summed] {
+            if let Some(commit) = journal::Commit::parse(bytes, 9) {
+                assert!(commit.length <= bytes.len());
+                assert!(commit.entries().take_while(Result::is_ok).count() <= bytes.len());
+            }
+        }
+    });
+}
+
+#[test]
+fn indexes_are_read_or_built_anew() {
+    let (offsets, times) = {
+        let mut offsets = Vec::new();
+        let mut times = Vec::new();
+        for n in 1..20_u32 {
+            offsets.extend_from_slice(&n.to_be_bytes());
+            offsets.extend_from_slice(&(n * 4096).to_be_bytes());
+            times.extend_from_slice(&(1_700_000_000_000 + i64::from(n)).to_be_bytes());
+            times.extend_from_slice(&n.to_be_bytes());
+        }
+        (offsets, times)
+    };
+    let size = 1 << 20;
+    assert!(Index::decode(Offset(5), size, &offsets, &times).is_some());
+    let valid = [("offsets", offsets.clone()), ("times", times.clone())];
+    fuzz(&valid, |which, bytes| {
+        let (offsets, times) = match *which {
+            "offsets" => (bytes, times.as_slice()),
+            _ => (offsets.as_slice(), bytes),
+        };
+        if let Some(index) = Index::decode(Offset(5), size, offsets, times) {
+            for offset in [0, 5, 6, 24, 25, i64::MAX] {
+                assert!(index.floor(Offset(offset)) < size);
+            }
+        }
+    });
+}
+
+#[test]
+fn small_files_are_read_or_named_as_damaged() {
+    let text = |text: &str| text.as_bytes().to_vec();
+    let mut producers = Producers::new();
+    let batch = crate::wire::record::BatchBuilder::default()
+        .build(crate::wire::codec::Codec::None, crate::wire::record::ProducerStamp::NONE)
+        .unwrap();
+    let header = crate::wire::batch::BatchHeader::parse(&batch).unwrap();
+    for id in 1..4 {
+        producers.on_append(&crate::wire::batch::BatchHeader {
+            producer_id: id,
+            producer_epoch: 0,
+            base_sequence: 0,
+            ..header
+        });
+    }
+    let snapshot = producers.snapshot();
+    assert_eq!(Producers::from_snapshot(&snapshot).unwrap().len(), 3);
+    let valid = [
+        ("metadata", text("version: 0\ntopic_id: AAAAAAAAAAAAAAAAAAAAAQ")),
+        ("epochs", text("0\n2\n0 0\n3 17\n")),
+        ("checkpoint", text("0\n2\norders 0 5\norders 1 17\n")),
+        ("name", text("orders-12")),
+        ("name", text("00000000000000000042.timeindex")),
+        ("snapshot", snapshot),
+    ];
+    fuzz(&valid, |which, bytes| {
+        let text = String::from_utf8_lossy(bytes);
+        match *which {
+            "metadata" => drop(files::parse_metadata(bytes)),
+            "epochs" => drop(Epochs::from_text(&text)),
+            "checkpoint" => drop(files::parse_offsets(&text)),
+            "snapshot" => {
+                let mut summed = bytes.to_vec();
+                if summed.len() >= 6 {
+                    let sum = crc32c::crc32c(&summed[6..]).to_be_bytes();
+                    summed[2..6].copy_from_slice(&sum);
+                }
+                drop(Producers::from_snapshot(bytes));
+                drop(Producers::from_snapshot(&summed));
+            }
+            _ => {
+                let _ = (files::parse_dir_name(&text), segment::parse_name(&text));
+            }
+        }
+    });
+}

@@ -1,0 +1,180 @@
+//! Metrics, health and the log, as an operator sees them from outside.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write as _;
+use std::net::TcpStream;
+use std::time::Duration;
+
+use crate::PATIENCE;
+use crate::common::http::{admin, ask, get};
+use crate::common::server::{Place, klamm, run};
+use crate::common::wire::{batch, patched};
+use crate::common::{Server, Wire, until};
+
+/// All samples of a page by name with labels; fails on what Prometheus would refuse.
+fn samples(page: &str) -> BTreeMap<String, f64> {
+    let mut found = BTreeMap::new();
+    let mut family = "";
+    for line in page.lines() {
+        if let Some(typed) = line.strip_prefix("# TYPE ") {
+            family = typed.split(' ').next().unwrap();
+        } else if !line.starts_with('#') {
+            let (name, value) = line.rsplit_once(' ').unwrap();
+            let bare = name.split('{').next().unwrap();
+            let suffix = bare.strip_prefix(family);
+            let known = ["", "_bucket", "_sum", "_count"];
+            assert!(suffix.is_some_and(|s| known.contains(&s)), "{line} below {family}");
+            let twice = found.insert(name.to_owned(), value.parse().unwrap());
+            assert_eq!(twice, None, "{line}");
+        }
+    }
+    found
+}
+
+#[test]
+fn the_metrics_tell_what_clients_did_under_kafkas_names_and_our_own() {
+    let server = Server::with(&[("node.count", "2"), ("admin.listener", "127.0.0.1:0")]);
+    let address = admin(&server);
+    let mut wire = Wire::connect(server.address(0));
+    wire.create("counted", 2, &[]);
+    let leader = until(PATIENCE, "a leader", || {
+        (0..2).find(|&node| {
+            let mut wire = Wire::connect(server.address(node));
+            let produced = wire.produce("counted", 0, batch(&["a", "b", "c"]));
+            produced.error_code == 0
+        })
+    });
+    let mut wire = Wire::connect(server.address(leader));
+    assert_eq!(wire.produce("counted", 0, batch(&["d"])).base_offset, 3);
+    let broken = {
+        let mut bytes = patched(&batch(&["e"]), 0, &[0; 8]).to_vec();
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        bytes.into()
+    };
+    assert_eq!(wire.produce("counted", 0, broken).error_code, 2);
+    let fetched = wire.fetch("counted", 0, 0).records.unwrap().len() as f64;
+    let (status, page) = get(&address, "/metrics");
+    assert_eq!(status, 200);
+    let all = samples(&page);
+    let is = |name: &str, value: f64| {
+        let name = name.replace("NODE", &format!("node=\"{leader}\""));
+        let told = all.get(&name).copied();
+        assert_eq!(told, Some(value), "{name} in\n{page}");
+    };
+    let topic = "{NODE,topic=\"counted\"}";
+    let of_topic = |name: &str, value: f64| {
+        is(&format!("kafka_server_brokertopicmetrics_{name}_total{topic}"), value);
+        is(&format!("kafka_server_brokertopicmetrics_{name}_total{{NODE}}"), value);
+    };
+    of_topic("messagesin", 4.0);
+    of_topic("bytesin", fetched);
+    of_topic("bytesout", fetched);
+    of_topic("totalfetchrequests", 1.0);
+    of_topic("failedproducerequests", 1.0);
+    is("kafka_server_brokertopicmetrics_invalidmessagecrcrecords_total{NODE}", 1.0);
+    is("kafka_network_requestmetrics_requests_total{NODE,request=\"Produce\",version=\"9\"}", 3.0);
+    is("kafka_network_requestmetrics_totaltimems_count{NODE,request=\"FetchConsumer\"}", 1.0);
+    let log = "{NODE,topic=\"counted\",partition=\"0\"}";
+    is(&format!("kafka_log_log_logendoffset{log}"), 4.0);
+    is(&format!("kafka_log_log_size{log}"), fetched);
+    is(&format!("kafka_log_log_numlogsegments{log}"), 1.0);
+    let committed = all[&format!("klamm_journal_committed_bytes_total{{node=\"{leader}\"}}")];
+    assert!(committed >= fetched, "{committed}");
+    is("klamm_node_up{place=\"1\"}", 1.0);
+    is("kafka_controller_kafkacontroller_globaltopiccount{node=\"0\"}", 1.0);
+    for name in [
+        "klamm_journal_commit_seconds_count",
+        "klamm_turn_seconds_count",
+        "klamm_longest_turn_seconds",
+    ] {
+        assert!(all[&format!("{name}{{node=\"{leader}\"}}")] > 0.0, "{name} in\n{page}");
+    }
+}
+
+#[test]
+fn health_and_readiness_are_told_and_nothing_else_is_there() {
+    let server = Server::with(&[("node.count", "1"), ("admin.listener", "127.0.0.1:0")]);
+    let address = admin(&server);
+    assert_eq!(get(&address, "/healthz"), (200, "ok\n".into()));
+    assert_eq!(get(&address, "/readyz"), (200, "ok\n".into()));
+    assert_eq!(get(&address, "/").0, 404);
+    assert_eq!(
+        ask(&address, "POST /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").0,
+        405
+    );
+    let mut garbage = TcpStream::connect(&address).unwrap();
+    garbage.write_all(&[0, 0, 0, 9, 0, 18, 0, 0, 0, 0]).unwrap();
+    assert_eq!(get(&address, "/healthz").0, 200);
+}
+
+#[test]
+fn refusals_are_counted_by_reason() {
+    let settings = [
+        ("node.count", "1"),
+        ("admin.listener", "127.0.0.1:0"),
+        ("max.connections.per.ip", "2"),
+        ("socket.request.max.bytes", "1000"),
+    ];
+    let server = Server::with(&settings);
+    let address = admin(&server);
+    let mut held = Wire::connect(server.address(0));
+    held.socket.write_all(&1001_i32.to_be_bytes()).unwrap();
+    assert!(held.is_closed());
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        held.push(Wire::connect(server.address(0)));
+    }
+    assert!(held.pop().unwrap().is_closed());
+    let refused = |reason: &str| {
+        let page = samples(&get(&address, "/metrics").1);
+        page[&format!("klamm_refusals_total{{node=\"0\",reason=\"{reason}\"}}")]
+    };
+    until(PATIENCE, "the count of frames", || (refused("frame_size") > 0.0).then_some(()));
+    until(PATIENCE, "the count of connections", || {
+        (refused("max_connections_per_ip") > 0.0).then_some(())
+    });
+    assert!(refused("malformed") < 1.0);
+}
+
+#[test]
+fn a_log_in_json_has_one_object_a_line() {
+    let place = Place::take();
+    let mut arguments = place.arguments(&[("node.count", "1")]);
+    arguments.extend(["--log-format", "json", "--log-level", "debug"].map(str::to_owned));
+    let log = place.dir.join("log");
+    let mut command = klamm(&arguments);
+    command.stdout(std::process::Stdio::null()).stderr(fs::File::create(&log).unwrap());
+    let mut child = crate::common::server::dies_with_us(&mut command).spawn().unwrap();
+    let mut wire =
+        until(PATIENCE, "the port", || TcpStream::connect(("127.0.0.1", place.port)).ok());
+    wire.write_all(&(-1_i32).to_be_bytes()).unwrap();
+    let text = until(PATIENCE, "a line about the frame", || {
+        let text = fs::read_to_string(&log).unwrap();
+        (text.contains("connection closed") && text.ends_with('\n')).then_some(text)
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    for line in text.lines() {
+        let object: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(object["level"].is_string() && object["message"].is_string(), "{line}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_the_admin_port_is_said_at_the_start() {
+    let place = Place::take();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for (value, expected) in
+        [(address.as_str(), "another server has the port"), ("9644", "host:port")]
+    {
+        let arguments = place.arguments(&[("node.count", "1"), ("admin.listener", value)]);
+        let output = run(&arguments, Duration::from_mins(1));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains(expected), "{said}");
+    }
+    let listed = String::from_utf8(run(&["server", "--errors"], PATIENCE).stdout).unwrap();
+    assert!(listed.contains("error: storage failed\n    "), "{listed}");
+}

@@ -1,0 +1,42 @@
+//! kill -9 at random moments under load, and a server that stands still for longer than a session.
+
+use std::thread;
+use std::time::Duration;
+
+use crate::common::{Chance, Server};
+use crate::load::Load;
+use crate::number;
+
+/// A round lasts up to this long; some end while the server has only just come back.
+const ROUND_MS: u64 = 1_000;
+
+/// The smallest journal, so that it comes around; short sessions may be asked for.
+fn server() -> Server {
+    Server::with(&[("node.count", "2"), ("journal.bytes", "50331648")])
+}
+
+#[test]
+fn kill_9_at_random_moments_loses_doubles_and_skips_nothing() {
+    let mut chance = Chance::of_run();
+    let mut server = server();
+    let mut load = Load::start(&server, "kill");
+    for round in 0..number("ROUNDS", 20) {
+        thread::sleep(Duration::from_millis(chance.below(ROUND_MS)));
+        load.down();
+        assert!(server.is_running(), "round {round}: {}", server.log());
+        server.kill();
+        server.start_again();
+    }
+    load.finish();
+}
+
+#[test]
+fn a_server_that_stands_still_for_longer_than_a_session_goes_on_and_loses_nothing() {
+    let server = server();
+    let mut load = Load::start(&server, "still");
+    load.await_acks(100);
+    load.down();
+    server.pause(Duration::from_secs(8));
+    load.await_acks(100);
+    load.finish();
+}

@@ -1,0 +1,23 @@
+//! Faults, staged for real: a killed server, one that stands still, damaged files, a full disk, a
+//! power cut. `ROUNDS=n` sets how often the server is killed, `SEED=n` repeats the choices of a run.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+#![allow(unreachable_pub, missing_docs, reason = "modules of a test binary")]
+#![allow(clippy::disallowed_methods, reason = "tests of a real process live in real time")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod damage;
+mod full;
+mod kill;
+mod load;
+mod power;
+mod record;
+mod start;
+mod verify;
+mod volume;
+
+/// A number from the environment.
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(default)
+}

@@ -1,0 +1,411 @@
+//! Files damaged by hand, one damage at a time, after a clean stop and after a kill: what is served
+//! is what was written, up to the damage; damage is named; other logs do not notice.
+//!
+//! Three things no broker can tell, since the format has no checksum over them: another leader epoch
+//! in the header of a batch, another number in Kafka's own checkpoint of log starts, and another topic
+//! id in `partition.metadata`. A journal whose last commit is damaged looks like one whose last commit
+//! was torn (`storage::replay`).
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use klamm::base::{LeaderEpoch, Moment, Offset, TopicId, TopicPartition, WallMs};
+use klamm::runtime::disk::{Access, BackJob as _, CommitJob as _, Disk as _};
+use klamm::sim::disk::SimDisk;
+use klamm::storage::{Append, LogConfig, LogId, Read, Store, StoreConfig, StoreEvent};
+use klamm::wire::batch::{self, BatchHeader};
+use klamm::wire::codec::Codec;
+use klamm::wire::record::{BatchBuilder, ProducerStamp};
+
+const NODE: &str = "/node-0";
+const BLOCK: usize = 4096;
+const BATCHES: usize = 36;
+/// Byte of a batch from which on its checksum covers it.
+const CHECKED_FROM: usize = 21;
+/// The log that is damaged, and one that is not.
+const LOGS: [(TopicPartition, &str); 2] = [
+    (TopicPartition { topic: TopicId([7; 16]), partition: 3 }, "t"),
+    (TopicPartition { topic: TopicId([8; 16]), partition: 0 }, "u"),
+];
+
+type Files = Vec<(PathBuf, Vec<u8>)>;
+
+fn open(disk: &SimDisk, generation: u64) -> Result<Store, String> {
+    let config = StoreConfig {
+        journal_bytes: 4 * (64 << 10),
+        journal_chunk_bytes: 64 << 10,
+        commit_bytes_max: 16 << 10,
+        direct_bytes_min: 8 << 10,
+        write_bytes_min: 8 << 10,
+        write_bytes_max: 16 << 10,
+        cache_bytes: 64 << 10,
+        chunk_bytes_max: 32 << 10,
+        read_bytes: 8 << 10,
+        read_ahead_bytes: 16 << 10,
+        window_bytes: 32 << 10,
+        ..StoreConfig::new(PathBuf::from(NODE))
+    };
+    Store::open(Arc::new(disk.clone()), config, generation, WallMs(0)).map_err(|e| e.to_string())
+}
+
+/// Runs commits, and jobs when `write`, until none is left.
+fn rest(store: &mut Store, disk: &SimDisk, write: bool) -> Vec<StoreEvent> {
+    let (mut events, mut jobs) = (Vec::new(), Vec::new());
+    loop {
+        let commit = store.commit(Moment(0));
+        if write {
+            store.jobs(&mut jobs);
+        }
+        if commit.is_none() && jobs.is_empty() {
+            store.take_events(&mut events);
+            return events;
+        }
+        if let Some(commit) = commit {
+            store.on_commit(commit.run(), Moment(0), &mut events);
+        }
+        for job in jobs.drain(..) {
+            store.on_job(job.run(disk), Moment(0), &mut events);
+        }
+    }
+}
+
+/// A node with two logs, and the batches of each.
+struct Built {
+    files: Files,
+    batches: [Vec<(Offset, Vec<u8>)>; 2],
+}
+
+impl Built {
+    fn new(clean: bool) -> Self {
+        let disk = SimDisk::new(1);
+        let mut store = open(&disk, 1).unwrap();
+        let config =
+            LogConfig { segment_bytes: 9_000, index_interval_bytes: 1_000, ..LogConfig::default() };
+        let ids = LOGS.map(|(tp, topic)| store.create(tp, topic, config.clone(), Moment(0)));
+        let mut batches = [Vec::new(), Vec::new()];
+        for i in 0..BATCHES {
+            for (id, batches) in ids.into_iter().zip(&mut batches) {
+                batches.push(append(&mut store, id, i));
+            }
+            // What came last is in the journal only.
+            if i % 4 == 0 {
+                rest(&mut store, &disk, i < 3 * BATCHES / 4);
+            }
+        }
+        rest(&mut store, &disk, clean);
+        if clean {
+            store.close().unwrap();
+        }
+        drop(store);
+        let read = |path: PathBuf| (path.clone(), disk.bytes(&path));
+        Self { files: disk.files().into_iter().map(read).collect(), batches }
+    }
+
+    /// The segments of the first log, in order: base offset, content.
+    fn segments(&self) -> Vec<(i64, &[u8])> {
+        let of = |(path, bytes): &(PathBuf, Vec<u8>)| {
+            let name = path.strip_prefix("/node-0/t-3").ok()?.to_str()?.strip_suffix(".log")?;
+            Some((name.parse().ok()?, bytes.clone().leak() as &[u8]))
+        };
+        self.files.iter().filter_map(of).collect()
+    }
+
+    fn file(&self, name: &str) -> Vec<u8> {
+        let path = Path::new(NODE).join(name);
+        self.files.iter().find(|f| f.0 == path).unwrap().1.clone()
+    }
+}
+
+fn append(store: &mut Store, id: LogId, i: usize) -> (Offset, Vec<u8>) {
+    let mut builder = BatchBuilder::default();
+    for k in 0..=i % 3 {
+        let value: Vec<u8> = (0..200 + 40 * (i % 7)).map(|b| (b * 31 + i * 7 + k) as u8).collect();
+        builder.push(1_700_000_000_000 + i as i64, Some(b"k"), Some(&value), &[]);
+    }
+    let producer = ProducerStamp { id: 5, epoch: 0, sequence: 0, transactional: false };
+    let producer = ProducerStamp { sequence: (0..i).map(|i| i as i32 % 3 + 1).sum(), ..producer };
+    let mut bytes = builder.build(Codec::None, producer).unwrap().to_vec();
+    let header = BatchHeader::parse(&bytes).unwrap();
+    let how = Append { leader_epoch: LeaderEpoch(0), append_time: None };
+    let base = store.append(id, &bytes, &header, how, (Moment(0), WallMs(0))).unwrap().base_offset;
+    batch::set_base_offset(&mut bytes, base);
+    batch::set_leader_epoch(&mut bytes, LeaderEpoch(0));
+    (base, bytes)
+}
+
+/// What came of a node whose files are these.
+struct Outcome {
+    /// Why it did not start.
+    refused: Option<String>,
+    /// Failures that were reported.
+    failures: Vec<String>,
+    /// Of each log: batches served from the start, and whether the reader was told of an error.
+    served: Vec<(usize, bool)>,
+}
+
+/// Opens the node twice: the second time sees the same, or less of what was still in memory.
+fn try_open(built: &Built, files: &Files, what: &str) -> Outcome {
+    let disk = SimDisk::new(2);
+    for (path, bytes) in files {
+        disk.create_dir_all(path.parent().unwrap()).unwrap();
+        let file = disk.open(path, Access::Buffered).unwrap();
+        file.write_at(bytes, 0).unwrap();
+    }
+    let first = look(built, &disk, 2, what);
+    let mut second = look(built, &disk, 3, what);
+    assert_eq!(first.refused, second.refused, "{what}: another answer the second time");
+    for (a, b) in first.served.iter().zip(&second.served) {
+        let less = b.0 <= a.0 && b.1 == a.1;
+        assert!(less, "{what}: {a:?} is served, then {b:?} ({:?})", first.failures);
+    }
+    second.failures.extend(first.failures);
+    second
+}
+
+fn look(built: &Built, disk: &SimDisk, generation: u64, what: &str) -> Outcome {
+    let mut outcome = Outcome { refused: None, failures: Vec::new(), served: Vec::new() };
+    let mut store = match open(disk, generation) {
+        Ok(store) => store,
+        Err(refused) => return Outcome { refused: Some(refused), ..outcome },
+    };
+    let mut events = Vec::new();
+    store.take_events(&mut events);
+    for ((tp, _), batches) in LOGS.iter().zip(&built.batches) {
+        let Some(id) = store.find(*tp) else { panic!("{what}: the log is gone") };
+        let served = read_all(&mut store, disk, (id, batches), &mut events, what);
+        outcome.served.push(served);
+    }
+    let told = |event: &StoreEvent| match event {
+        StoreEvent::Failed { error, .. } => Some(error.to_string()),
+        _ => None,
+    };
+    outcome.failures = events.iter().filter_map(told).collect();
+    rest(&mut store, disk, true);
+    store.close().unwrap();
+    outcome
+}
+
+/// Reads a log from its start: whatever comes has to be what was written.
+fn read_all(
+    store: &mut Store,
+    disk: &SimDisk,
+    (id, batches): (LogId, &[(Offset, Vec<u8>)]),
+    events: &mut Vec<StoreEvent>,
+    what: &str,
+) -> (usize, bool) {
+    let (mut next, mut tries) = (0, 0);
+    while next < batches.len() {
+        match store.read(id, batches[next].0, Offset(i64::MAX), 1 << 20, true) {
+            Err(_) => return (next, true),
+            Ok(Read::Ready(read)) if read.bytes == 0 => return (next, false),
+            Ok(Read::Ready(read)) => {
+                let bytes = read.parts.concat();
+                for (_, served) in batch::iter(&bytes) {
+                    let wanted = batches.get(next).map(|b| &b.1[..]);
+                    let same = wanted.is_some_and(|wanted| {
+                        wanted[..12] == served[..12] && wanted[16..] == served[16..]
+                    });
+                    assert!(same, "{what}: batch {next} is not what was written");
+                    next += 1;
+                }
+                tries = 0;
+            }
+            Ok(Read::Pending) => {
+                tries += 1;
+                assert!(tries < 20, "{what}: a reader waits for ever at batch {next}");
+                events.extend(rest(store, disk, true));
+            }
+        }
+    }
+    (next, false)
+}
+
+/// One damage.
+enum Damage {
+    Cut(usize),
+    ZeroLastBlock,
+    Flip(usize, u8),
+    Append(Vec<u8>),
+    Missing,
+    CopiedTo(PathBuf),
+}
+
+impl Damage {
+    /// The files with it; `None` when it changes nothing.
+    fn done_to(&self, files: &Files, path: &Path) -> Option<Files> {
+        let mut files = files.clone();
+        let i = files.iter().position(|f| f.0 == path)?;
+        let bytes = &mut files[i].1;
+        let before = bytes.clone();
+        match self {
+            Self::Cut(by) => bytes.truncate(bytes.len().checked_sub(*by)?),
+            Self::ZeroLastBlock => {
+                let from = bytes.len().saturating_sub(1) / BLOCK * BLOCK;
+                bytes[from..].fill(0);
+            }
+            Self::Flip(at, bit) => *bytes.get_mut(*at)? ^= 1 << bit,
+            Self::Append(more) => bytes.extend_from_slice(more),
+            Self::Missing => drop(files.remove(i)),
+            Self::CopiedTo(to) => files.push((to.clone(), before.clone())),
+        }
+        let same = files.get(i).is_some_and(|f| f.0 == path && f.1 == before);
+        (!same || matches!(self, Self::CopiedTo(_))).then_some(files)
+    }
+}
+
+fn table(built: &Built, path: &Path) -> Vec<(String, Damage)> {
+    let bytes = &built.files.iter().find(|f| f.0 == path).unwrap().1;
+    let mut table: Vec<_> = (1..=64).map(|n| (format!("cut by {n}"), Damage::Cut(n))).collect();
+    table.push(("zeroed in its last block".into(), Damage::ZeroLastBlock));
+    // Dense at the start, where headers are, then here and there.
+    let step = (bytes.len() / 97).max(1);
+    for at in (0..bytes.len().min(90)).chain((90..bytes.len()).step_by(step)) {
+        let bit = (at % 8) as u8;
+        table.push((format!("bit {bit} of byte {at} flipped"), Damage::Flip(at, bit)));
+    }
+    table
+}
+
+/// How many batches of the first log lie before the first changed byte of its files.
+fn intact(built: &Built, files: &Files) -> usize {
+    let mut whole = 0;
+    for (base, bytes) in built.segments() {
+        let path = PathBuf::from(format!("{NODE}/t-3/{base:020}.log"));
+        let now = files.iter().find(|f| f.0 == path).map_or(&[][..], |f| &f.1);
+        let mut at = 0;
+        for (_, batch) in batch::iter(bytes) {
+            let here = at..at + batch.len();
+            if now.get(here.clone()) != Some(&bytes[here]) {
+                return whole;
+            }
+            (at, whole) = (at + batch.len(), whole + 1);
+        }
+    }
+    whole
+}
+
+/// Whether byte `at` of a segment is in the checked part of a batch.
+fn is_checked(built: &Built, path: &Path, at: usize) -> bool {
+    let bytes = &built.files.iter().find(|f| f.0 == path).unwrap().1;
+    let mut from = 0;
+    for (_, batch) in batch::iter(bytes) {
+        if at < from + batch.len() {
+            return at >= from + CHECKED_FROM;
+        }
+        from += batch.len();
+    }
+    false
+}
+
+fn check(built: &Built, path: &Path, name: &str, damage: &Damage, clean: bool) {
+    let Some(files) = damage.done_to(&built.files, path) else { return };
+    let what = format!("{} {name}, {}", path.display(), if clean { "clean" } else { "killed" });
+    let outcome = try_open(built, &files, &what);
+    let file = path.file_name().unwrap().to_str().unwrap();
+    let is = |suffix: &str| file.ends_with(suffix);
+    if let Some(refused) = &outcome.refused {
+        let may = is(".chunk") && !clean || is("checkpoint") || is("generation") || is("metadata");
+        assert!(may, "{what}: the node did not start: {refused}");
+        let named = refused.contains(file) || is(".chunk") && refused.contains("journal");
+        assert!(named, "{what}: the file is not named: {refused}");
+        return;
+    }
+    let (served, told) = outcome.served[0];
+    if is(".chunk") && !clean {
+        // The last commit, or nothing.
+        let torn = outcome.served.iter().all(|(served, told)| served + 4 >= BATCHES && !told);
+        assert!(torn, "{what}: only {:?} is served", outcome.served);
+        return;
+    }
+    assert_eq!(outcome.served[1], (BATCHES, false), "{what}: another log suffers");
+    let lost = served < BATCHES;
+    if lost {
+        assert!(is(".log"), "{what}: only {served} batches are served: {:?}", outcome.failures);
+        assert!(told, "{what}: nobody is told that {served} batches are not all");
+        let offset = format!("offset {}", built.batches[0][served].0);
+        let named = outcome.failures.iter().any(|f| f.contains(".log") && f.contains(&offset));
+        assert!(named, "{what}: {offset} is not named: {:?}", outcome.failures);
+        if matches!(damage, Damage::Flip(at, _) if is_checked(built, path, *at)) {
+            let sums = outcome.failures.iter().any(|f| f.contains("checksum is 0x"));
+            assert!(sums, "{what}: no checksums: {:?}", outcome.failures);
+        }
+    }
+    if is(".log") {
+        let mut intact = intact(built, &files);
+        if let Damage::CopiedTo(to) = damage {
+            let base = to.file_stem().unwrap().to_str().unwrap().parse().unwrap();
+            intact = built.batches[0].partition_point(|b| b.0 < Offset(base));
+        }
+        assert!(served >= intact, "{what}: {served} of {intact} good batches are served");
+    }
+}
+
+fn damage_everything(clean: bool) {
+    let built = Built::new(clean);
+    let mut done = 0;
+    for (path, _) in &built.files {
+        let other_log = path.starts_with("/node-0/u-0");
+        let no_checksum =
+            path.ends_with("log-start-offset-checkpoint") || path.ends_with("partition.metadata");
+        if other_log || path.ends_with(".kafka_cleanshutdown") {
+            continue;
+        }
+        for (name, damage) in table(&built, path) {
+            if !no_checksum || !matches!(damage, Damage::Flip(..)) {
+                check(&built, path, &name, &damage, clean);
+                done += 1;
+            }
+        }
+    }
+    for (name, path, damage) in special(&built) {
+        check(&built, &path, name, &damage, clean);
+    }
+    assert!(done > 1_000, "{done}");
+}
+
+/// Damage that is not to every file.
+fn special(built: &Built) -> Vec<(&'static str, PathBuf, Damage)> {
+    let segments = built.segments();
+    let old = batch::iter(segments[0].1).next().unwrap().1.to_vec();
+    let path = |base: i64, suffix: &str| PathBuf::from(format!("{NODE}/t-3/{base:020}{suffix}"));
+    let last = segments.last().unwrap().0;
+    let mut special = Vec::new();
+    for &(base, bytes) in &segments {
+        let log = path(base, ".log");
+        special.push(("with an old batch appended", log.clone(), Damage::Append(old.clone())));
+        special.push(("with zeros appended", log.clone(), Damage::Append(vec![0; 5_000])));
+        let inside = BatchHeader::parse(bytes).unwrap().next_offset();
+        let copy = Damage::CopiedTo(path(inside.0, ".log"));
+        special.push(("there twice, once under another name", log.clone(), copy));
+        special.push(("missing", log, Damage::Missing));
+        if base != last {
+            let longer: Vec<u8> = [[0, 0, 0x10, 0, 0, 0, 0x7f, 0]; 3].concat();
+            special.push(("longer than its log", path(base, ".index"), Damage::Append(longer)));
+            special.push(("missing", path(base, ".index"), Damage::Missing));
+            special.push(("missing", path(base, ".timeindex"), Damage::Missing));
+        }
+    }
+    special
+}
+
+#[test]
+fn files_damaged_after_a_clean_stop_are_named_and_what_is_before_the_damage_is_served() {
+    damage_everything(true);
+}
+
+#[test]
+fn files_damaged_after_a_kill_are_named_and_what_is_before_the_damage_is_served() {
+    damage_everything(false);
+}
+
+#[test]
+fn damage_that_is_done_shows_in_the_numbers_of_this_test() {
+    let built = Built::new(true);
+    let path = PathBuf::from(NODE).join("t-3/00000000000000000000.log");
+    assert_eq!(intact(&built, &built.files), BATCHES);
+    let at = built.file("t-3/00000000000000000000.log").len() - 1;
+    let files = Damage::Flip(at, 0).done_to(&built.files, &path).unwrap();
+    let whole = intact(&built, &files);
+    assert!(whole > 0 && whole < BATCHES);
+    assert_eq!(try_open(&built, &files, "flipped").served[0], (whole, true));
+}

@@ -1,0 +1,217 @@
+//! A log whose segments take no writes, beside one that goes on: nothing acknowledged is lost, and
+//! the journal comes around, or says why it cannot.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use klamm::base::{LeaderEpoch, Moment, Offset, TopicId, TopicPartition, WallMs};
+use klamm::runtime::disk::{BackJob as _, CommitJob as _};
+use klamm::sim::disk::SimDisk;
+use klamm::storage::{
+    Append, LogConfig, LogId, Read, StorageError, Store, StoreConfig, StoreEvent,
+};
+use klamm::wire::batch::{self, BatchHeader};
+use klamm::wire::codec::Codec;
+use klamm::wire::record::{BatchBuilder, ProducerStamp};
+
+const TOPICS: [&str; 2] = ["stuck", "free"];
+
+fn tp(i: usize) -> TopicPartition {
+    TopicPartition { topic: TopicId([i as u8 + 1; 16]), partition: 0 }
+}
+
+struct Node {
+    disk: SimDisk,
+    store: Store,
+    now: Moment,
+    /// What each log acknowledged: its batches, in order.
+    acked: [Vec<Vec<u8>>; 2],
+    durable: [i64; 2],
+    failures: Vec<(Option<LogId>, Arc<StorageError>)>,
+}
+
+fn open(disk: &SimDisk, generation: u64, chunks: u64) -> Store {
+    let config = StoreConfig {
+        journal_bytes: chunks * (64 << 10),
+        journal_chunk_bytes: 64 << 10,
+        commit_bytes_max: 16 << 10,
+        direct_bytes_min: 8 << 10,
+        write_bytes_min: 8 << 10,
+        write_bytes_max: 16 << 10,
+        cache_bytes: 64 << 10,
+        chunk_bytes_max: 32 << 10,
+        checkpoint_ms: 100,
+        ..StoreConfig::new(PathBuf::from("/node-0"))
+    };
+    Store::open(Arc::new(disk.clone()), config, generation, WallMs(0)).unwrap()
+}
+
+impl Node {
+    fn new(chunks: u64) -> Self {
+        let disk = SimDisk::new(1);
+        let mut store = open(&disk, 1, chunks);
+        let config = LogConfig { segment_bytes: 100_000, ..LogConfig::default() };
+        for (i, topic) in TOPICS.iter().enumerate() {
+            store.create(tp(i), topic, config.clone(), Moment(0));
+        }
+        let (acked, durable) = ([Vec::new(), Vec::new()], [0, 0]);
+        let mut node = Self { disk, store, now: Moment(0), acked, durable, failures: Vec::new() };
+        node.rest();
+        node
+    }
+
+    fn log(&self, i: usize) -> LogId {
+        self.store.find(tp(i)).unwrap()
+    }
+
+    /// Appends a batch of about `size` bytes and lets all come to rest; whether it is acknowledged.
+    fn produce(&mut self, i: usize, size: usize) -> bool {
+        let number = self.acked[i].len();
+        let value: Vec<u8> = (0..size).map(|k| (k * 13 + number * 7 + i) as u8).collect();
+        let mut builder = BatchBuilder::default();
+        builder.push(1_700_000_000_000, None, Some(&value), &[]);
+        let mut bytes = builder.build(Codec::None, ProducerStamp::NONE).unwrap().to_vec();
+        let header = BatchHeader::parse(&bytes).unwrap();
+        let how = Append { leader_epoch: LeaderEpoch(0), append_time: None };
+        let (log, times) = (self.log(i), (self.now, WallMs(0)));
+        let Ok(appended) = self.store.append(log, &bytes, &header, how, times) else {
+            return false;
+        };
+        self.rest();
+        if self.durable[i] <= appended.last_offset.0 {
+            return false;
+        }
+        batch::set_base_offset(&mut bytes, appended.base_offset);
+        batch::set_leader_epoch(&mut bytes, LeaderEpoch(0));
+        self.acked[i].push(bytes);
+        true
+    }
+
+    /// Runs commits and jobs until none is left, and some time.
+    fn rest(&mut self) {
+        let (mut events, mut jobs) = (Vec::new(), Vec::new());
+        for _ in 0..3 {
+            self.now = self.now.plus_ms(60);
+            self.store.on_time(self.now, WallMs(0));
+            loop {
+                let commit = self.store.commit(self.now);
+                self.store.jobs(&mut jobs);
+                self.store.take_events(&mut events);
+                if commit.is_none() && jobs.is_empty() {
+                    break;
+                }
+                if let Some(commit) = commit {
+                    self.store.on_commit(commit.run(), self.now, &mut events);
+                }
+                for job in jobs.drain(..) {
+                    self.store.on_job(job.run(&self.disk), self.now, &mut events);
+                }
+            }
+        }
+        for event in events {
+            match event {
+                StoreEvent::Durable { log, end } => {
+                    let i = (0..2).find(|i| self.log(*i) == log).unwrap();
+                    self.durable[i] = end.0;
+                }
+                StoreEvent::Failed { log, error } => self.failures.push((log, error)),
+                _ => (),
+            }
+        }
+    }
+
+    fn stick(&self) {
+        self.disk.set_full(Some(Path::new("/node-0/stuck-0")));
+    }
+
+    /// There is room again, and the node starts: everything acknowledged is served.
+    fn check_after_restart(mut self) {
+        self.disk.set_full(None);
+        self.store = open(&self.disk, 2, 4);
+        self.failures.clear();
+        for (i, topic) in TOPICS.iter().enumerate() {
+            let id = self.log(i);
+            for (offset, batch) in self.acked[i].clone().iter().enumerate() {
+                let at = Offset(offset as i64);
+                let read = loop {
+                    let end = self.store.log(id).unwrap().log_end();
+                    match self.store.read(id, at, end, 1, true).unwrap() {
+                        Read::Ready(read) => break read.parts.concat(),
+                        Read::Pending => self.rest(),
+                    }
+                };
+                assert!(read == *batch, "{topic} {offset}");
+            }
+            assert!(self.produce(i, 100), "it takes appends");
+        }
+        assert!(self.failures.is_empty(), "{:?}", self.failures);
+    }
+}
+
+#[test]
+fn a_log_that_cannot_be_written_keeps_its_journal_and_others_go_on_for_many_times_its_size() {
+    let mut node = Node::new(4);
+    assert!(node.produce(0, 2_000) && node.produce(1, 2_000));
+    node.stick();
+    while node.produce(0, 900) {
+        assert!(node.acked[0].len() < 100, "the log never notices");
+    }
+    for i in 0..1_500 {
+        assert!(node.produce(1, 2_000), "{i}: {:?}", node.failures);
+    }
+    let [(Some(log), error)] = &node.failures[..] else { panic!("{:?}", node.failures) };
+    assert_eq!(*log, node.log(0));
+    assert!(error.to_string().contains("/node-0/stuck-0"), "{error}");
+    assert!(error.remedy().contains("free space"), "{}", error.remedy());
+    node.check_after_restart();
+}
+
+#[test]
+fn a_journal_that_is_full_of_what_cannot_be_written_stops_the_node_and_a_restart_has_it_all() {
+    let mut node = Node::new(4);
+    node.stick();
+    // More at once than a commit repeats: it comes through the journal, and fails only when written.
+    let mut more = true;
+    while more {
+        more = node.produce(0, 3_000);
+    }
+    let mut produced = 0;
+    while node.produce(1, 2_000) {
+        produced += 1;
+        assert!(produced < 2_000, "the journal holds all of that?");
+    }
+    let held = |f: &(Option<LogId>, Arc<StorageError>)| {
+        f.0.is_none() && matches!(*f.1, StorageError::JournalHeld { .. })
+    };
+    assert!(node.failures.iter().any(held), "{:?}", node.failures);
+    node.check_after_restart();
+}
+
+#[test]
+fn a_journal_that_waited_for_its_next_file_takes_requests_again_once_that_is_there() {
+    let mut node = Node::new(16);
+    let batch = |number: u8| {
+        let mut builder = BatchBuilder::default();
+        builder.push(1_700_000_000_000, None, Some(&[number; 3_000]), &[]);
+        builder.build(Codec::None, ProducerStamp::NONE).unwrap()
+    };
+    let (log, mut events) = (node.log(1), Vec::new());
+    let how = Append { leader_epoch: LeaderEpoch(0), append_time: None };
+    for number in 0..=100 {
+        let bytes = batch(number);
+        let header = BatchHeader::parse(&bytes).unwrap();
+        node.store.append(log, &bytes, &header, how, (node.now, WallMs(0))).unwrap();
+        let Some(commit) = node.store.commit(node.now) else { break };
+        node.store.on_commit(commit.run(), node.now, &mut events);
+        assert!(number < 100, "the journal has room though no file was made");
+    }
+    assert!(node.store.is_full());
+    let mut jobs = Vec::new();
+    node.store.jobs(&mut jobs);
+    for job in jobs {
+        node.store.on_job(job.run(&node.disk), node.now, &mut events);
+    }
+    let commit = node.store.commit(node.now).expect("there is room now");
+    assert!(!node.store.is_full(), "requests are held though there is room");
+    node.store.on_commit(commit.run(), node.now, &mut events);
+}
