@@ -13,10 +13,12 @@ use klamm::base::WallMs;
 use crate::load::Job;
 use crate::process::Outcome;
 
-/// Whether `strace` is there.
+/// Whether `strace` is there and may trace.
 pub(crate) fn can_count() -> bool {
     let mut command = Command::new("strace");
-    command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let words = words(Path::new("/dev/null"));
+    command.args(&words[1..]).arg("true");
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
 }
 
