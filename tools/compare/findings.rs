@@ -134,7 +134,8 @@ mod tests {
         let side = |name| (name, Durability::Synced);
         let ratio = findings.ratio("w", (side("a"), side("b")), "cost").unwrap();
         assert_eq!(ratio, Spread { median: 0.375, min: 0.25, max: 0.5, count: 2 });
-        assert_eq!(findings.value("w", side("a"), "cost").unwrap().median, 1.0);
+        let cost = findings.value("w", side("a"), "cost");
+        assert_eq!(cost, Some(Spread { median: 1.0, min: 1.0, max: 10.0, count: 3 }));
         assert_eq!(findings.ratio("w", (side("a"), side("c")), "cost"), None);
     }
 }

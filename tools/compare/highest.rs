@@ -69,7 +69,7 @@ mod tests {
             assert!(found <= limit && found > limit * 0.9, "{limit}: {found}");
             assert!(tries <= 12, "{limit}: {tries} tries");
         }
-        assert_eq!(search(1.0).0, 0.0);
+        assert!(search(1.0).0 < 1.0);
         assert!(search(1e9).0 > 1e6);
     }
 }
