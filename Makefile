@@ -1,4 +1,4 @@
-.PHONY: help run test lint clients bench bench-check bench-baseline compare faults golden fuzz
+.PHONY: help run test lint clients suites bench bench-check bench-baseline compare faults golden hostile fuzz
 help:    ## this list
 	@sed -nE 's/^([a-z-]+): *(.*)## (.*)/make \1\t\3/p' $(MAKEFILE_LIST) | expand -t 16
 run:     ## build for use, and run a broker without configuration: 127.0.0.1:9092 and up, data in ./klamm-data
@@ -9,8 +9,10 @@ lint:    ## formatting, clippy and documentation without a warning
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
-clients: ## install the clients that the tests use: kcat, Java and Maven (apt-get), kafka-python, kafka-clients
+clients: ## install the clients that the tests use, and the suites that come with them
 	tests/compat/install.sh $(or $(CARGO_TARGET_DIR),target)/clients
+suites:  clients ## the test suites of librdkafka and the rdkafka crate, whole
+	cargo test --test compat -- --ignored --test-threads=1 listed
 faults:  ## the long form of the faults: 200 kills, 50 power cuts, 10 GiB to start with (needs root, mkfs.xfs)
 	ROUNDS=200 cargo test --test faults -- --nocapture
 	cargo test --release --test faults -- --ignored --nocapture
@@ -27,5 +29,7 @@ bench-baseline: clients ## writes these counts anew, when more is meant or the c
 	cargo bench --bench instructions -- --save
 golden:  ## ask a real Apache Kafka (../shared/oracle) again, and write its answers into tests/golden
 	cargo test --test golden -- --ignored --nocapture record
+hostile: ## hostile clients, and what they do to the latency of another (release build)
+	HOSTILE_COMPARES=1 cargo test --release --test hostile
 fuzz:    ## damaged input for every decoder, handler and file reader, without end
 	while FUZZ_CASES=100000 cargo test --lib fuzz; do :; done

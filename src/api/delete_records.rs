@@ -1,9 +1,10 @@
 //! DeleteRecords (key 21): moves the log start offset of partitions; -1 is the high watermark.
 //!
-//! It is answered when the new start is on disk: what was deleted does not come back.
+//! It is answered when the new start is on disk: what was deleted does not come back. The timeout of
+//! the request is for other replicas, as in Kafka, where a lone leader is done before it is asked for.
 
 use crate::api::Outcome;
-use crate::base::Offset;
+use crate::base::{Moment, Offset};
 use crate::msg;
 use crate::shard::park::{ParkedAck, WaitEnd};
 use crate::shard::{Call, Shard, Slot};
@@ -43,17 +44,13 @@ impl ParkedAck for Parked {
         }
     }
 
-    fn finish(mut self: Box<Self>) -> (Slot, Answer) {
-        for index in 0..self.waits.len() {
-            self.fail(index, ErrorCode::REQUEST_TIMED_OUT);
-        }
+    fn finish(self: Box<Self>) -> (Slot, Answer) {
         (self.call.slot, self.call.answer(&self.answer))
     }
 }
 
 /// Serves the request.
 pub fn handle(shard: &mut Shard, call: &Call, request: DeleteRecordsRequest) -> Outcome {
-    let deadline = shard.now.plus_ms(request.timeout_ms.into());
     let mut topics = Vec::with_capacity(request.topics.len());
     let (mut waits, mut places) = (Vec::new(), Vec::new());
     for (at, topic) in request.topics.into_iter().enumerate() {
@@ -79,7 +76,7 @@ pub fn handle(shard: &mut Shard, call: &Call, request: DeleteRecordsRequest) -> 
         return Outcome::answer(call, &answer);
     }
     let parked = Parked { call: call.clone(), answer, waits: places };
-    shard.park_starts(Box::new(parked), &waits, deadline);
+    shard.park_starts(Box::new(parked), &waits, Moment::NEVER);
     Outcome::Parked
 }
 

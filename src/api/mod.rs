@@ -175,5 +175,5 @@ pub fn dispatch(shard: &mut Shard, slot: Slot, peer: IpAddr, bytes: &[u8]) -> Ou
 /// # Errors
 /// [`CloseReason::Frame`].
 pub(crate) fn decode<M: KafkaMessage>(call: &Call, body: &[u8]) -> Result<M, CloseReason> {
-    Ok(frame::decode(Bytes::copy_from_slice(body), call.version)?)
+    Ok(frame::decode_request(Bytes::copy_from_slice(body), call.version)?)
 }

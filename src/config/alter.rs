@@ -391,6 +391,7 @@ mod tests {
              num.partitions!
              log.segment.bytes=3
              ssl.keystore.location=/x
+             sasl.login.refresh.window.factor=0.7
              principal.builder.class=x
              min.insync.replicas!
              replace log.retention.ms=5",
@@ -400,6 +401,7 @@ mod tests {
                 num.partitions! -> [min.insync.replicas=1 no.such=1]
                 log.segment.bytes=3 -> refused: Invalid value 3 for configuration log.segment.bytes: Value must be at least 1048576
                 ssl.keystore.location=/x -> refused: These security configs can be dynamically updated only per-listener using the listener prefix: [ssl.keystore.location]
+                sasl.login.refresh.window.factor=0.7 -> refused: Cannot update these configs at default cluster level, broker id must be specified: [sasl.login.refresh.window.factor]
                 principal.builder.class=x -> refused: Cannot update these configs at default cluster level, broker id must be specified: [principal.builder.class]
                 min.insync.replicas! -> refused: Cluster-level min.insync.replicas cannot be removed while ELR is enabled.
                 replace log.retention.ms=5 -> refused: Cluster-level min.insync.replicas cannot be removed while ELR is enabled.
@@ -408,9 +410,15 @@ mod tests {
         check(
             Level::Node,
             "min.insync.replicas=1
+             ssl.truststore.type=x
+             sasl.login.refresh.window.factor=0.7
+             sasl.login.refresh.window.factor!
              listener.name.x.ssl.keystore.location=/x",
             &expect![[r"
                 min.insync.replicas=1 -> refused: Broker-level min.insync.replicas cannot be altered while ELR is enabled.
+                ssl.truststore.type=x -> refused: These security configs can be dynamically updated only per-listener using the listener prefix: [ssl.truststore.type]
+                sasl.login.refresh.window.factor=0.7 -> [sasl.login.refresh.window.factor=0.7]
+                sasl.login.refresh.window.factor! -> []
                 listener.name.x.ssl.keystore.location=/x -> [listener.name.x.ssl.keystore.location=/x]
             "]],
         );

@@ -78,7 +78,7 @@ pub enum Scope {
     Node,
     /// One broker, or all of the cluster.
     Cluster,
-    /// One listener of a broker, by the prefix `listener.name.<name>.`.
+    /// One listener of a broker, by the prefix `listener.name.<name>.`: the stores of TLS.
     Listener,
 }
 

@@ -261,10 +261,24 @@ impl<'a> Reader<'a> {
 /// # Errors
 /// [`FrameError::Body`].
 pub fn decode<M: KafkaDecode>(body: Bytes, version: i16) -> Result<M, FrameError> {
-    let mut decoder = Decoder::new(body, DecodeLimits::default())?;
-    let message = M::decode(&mut decoder, ApiVersion::new(version))?;
+    let (message, decoder) = decode_front(body, version)?;
     decoder.finish()?;
     Ok(message)
+}
+
+/// Decodes the body of a request. As in Kafka, bytes left over mean nothing: librdkafka 2.16 sends
+/// three of them when it asks for the metadata of all topics.
+///
+/// # Errors
+/// [`FrameError::Body`].
+pub fn decode_request<M: KafkaDecode>(body: Bytes, version: i16) -> Result<M, FrameError> {
+    Ok(decode_front(body, version)?.0)
+}
+
+fn decode_front<M: KafkaDecode>(body: Bytes, version: i16) -> Result<(M, Decoder), FrameError> {
+    let mut decoder = Decoder::new(body, DecodeLimits::default())?;
+    let message = M::decode(&mut decoder, ApiVersion::new(version))?;
+    Ok((message, decoder))
 }
 
 /// One response, whole: size, header and body. Parts after the first are stored batches, which go

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use super::server::dies_with_us;
@@ -11,14 +11,21 @@ use super::server::dies_with_us;
 /// `limit`.
 pub fn must_succeed(command: &mut Command, limit: Duration) {
     let name = command.get_program().to_string_lossy().into_owned();
+    let status = must_end(command, limit);
+    assert!(status.success(), "{name}: {status}");
+}
+
+/// Runs `command` to its end, and panics when it took longer than `limit`.
+pub fn must_end(command: &mut Command, limit: Duration) -> ExitStatus {
+    let name = command.get_program().to_string_lossy().into_owned();
     // Cargo adds the librdkafka that it has built to the path of libraries.
     command.stdin(Stdio::null()).env_remove("LD_LIBRARY_PATH");
     let ended = dies_with_us(command).spawn();
     let mut child = ended.unwrap_or_else(|e| panic!("{name}: {e}; `make clients` installs it"));
     let start = Instant::now();
-    let status = loop {
+    loop {
         if let Some(status) = child.try_wait().unwrap() {
-            break status;
+            return status;
         }
         if start.elapsed() > limit {
             child.kill().unwrap();
@@ -26,8 +33,7 @@ pub fn must_succeed(command: &mut Command, limit: Duration) {
             panic!("{name}: not done within {limit:?}");
         }
         std::thread::sleep(Duration::from_millis(10));
-    };
-    assert!(status.success(), "{name}: {status}");
+    }
 }
 
 /// A command with its arguments.

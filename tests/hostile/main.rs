@@ -1,9 +1,10 @@
-//! Hostile clients against the real binary, each with another client measured beside it: its p99 may
-//! not move by more than a factor of two, and the server's memory stays inside `node.memory.bytes`.
+//! Hostile clients against the real binary, each with another client at work beside it, which is served
+//! all the time; the server's memory stays inside `node.memory.bytes`.
 //!
-//! Windows without and with the attack take turns, and the medians of their p99 are compared, so
-//! that what else the machine does falls on both. Below a floor nothing is compared: a broker that was
-//! built without optimisation, on two cores that it shares, stalls by itself.
+//! `make hostile` also measures, with an optimised broker: the p99 of the other client may not move by
+//! more than a factor of two. Windows without and with the attack take turns, and the medians of their
+//! p99 are compared, so that what else the machine does falls on both. Below a floor nothing is
+//! compared: a broker on two cores that it shares stalls by itself.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 #![allow(unreachable_pub, reason = "modules of a test binary")]
 #![allow(clippy::disallowed_methods, reason = "tests of a real process live in real time")]
@@ -29,11 +30,12 @@ const MIB: u64 = 1 << 20;
 const MEMORY: u64 = 128 * MIB;
 /// What a server has beside that: its code, rings, metadata, and what the allocator keeps.
 const BESIDE: u64 = 96 * MIB;
-const PAIRS: usize = 5;
+/// Windows of each kind: when p99s are compared, and when not.
+const PAIRS: (usize, usize) = (5, 1);
 const WINDOW: Duration = Duration::from_millis(700);
 /// How long an attack may take to begin before its window.
 const SETTLE: Duration = Duration::from_millis(150);
-const FLOOR: Duration = Duration::from_millis(if cfg!(debug_assertions) { 250 } else { 40 });
+const FLOOR: Duration = Duration::from_millis(40);
 /// Pause between two requests of the measured client.
 const PACE: Duration = Duration::from_millis(2);
 
@@ -103,6 +105,11 @@ impl Bystander {
     }
 }
 
+/// Whether this is `make hostile`.
+fn compares() -> bool {
+    std::env::var_os("HOSTILE_COMPARES").is_some()
+}
+
 fn median(mut of: Vec<Duration>) -> Duration {
     of.sort_unstable();
     of[of.len() / 2]
@@ -114,7 +121,7 @@ fn endures(server: &Server, floor: Duration, attack: impl Fn(&Server, &AtomicBoo
     let mut bystander = Bystander::new(server);
     bystander.window();
     let (mut quiet, mut attacked, mut resident) = (Vec::new(), Vec::new(), 0);
-    for _ in 0..PAIRS {
+    for _ in 0..if compares() { PAIRS.0 } else { PAIRS.1 } {
         quiet.push(bystander.window());
         let stop = AtomicBool::new(false);
         thread::scope(|scope| {
@@ -129,7 +136,9 @@ fn endures(server: &Server, floor: Duration, attack: impl Fn(&Server, &AtomicBoo
     }
     let (quiet, attacked) = (median(quiet), median(attacked));
     println!("p99 {quiet:?} in quiet, {attacked:?} attacked; {} MiB resident", resident / MIB);
-    assert!(attacked <= floor.max(2 * quiet), "p99 {quiet:?} in quiet, {attacked:?} attacked");
+    if compares() {
+        assert!(attacked <= floor.max(2 * quiet), "p99 {quiet:?} in quiet, {attacked:?} attacked");
+    }
     assert!(resident < MEMORY + BESIDE, "{} MiB resident", resident / MIB);
 }
 

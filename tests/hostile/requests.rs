@@ -41,7 +41,7 @@ fn a_decompression_bomb_for_a_topic_that_recompresses() {
     assert!(bomb.len() < 200_000, "{} B", bomb.len());
     // A batch is opened in the turn, up to a bound, and each of these takes it all: others wait for
     // the four that may be in front of them.
-    let stall = Duration::from_millis(if cfg!(debug_assertions) { 4000 } else { 400 });
+    let stall = Duration::from_millis(400);
     survives_with_stalls(server, stall, |server, stop| {
         crowd(stop, 4, |_| {
             let produced = connect(server).produce("packed", 0, bomb.clone());

@@ -4,10 +4,12 @@ import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collection;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Set;
 import java.util.TreeMap;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Future;
@@ -18,6 +20,8 @@ import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.AlterConfigOp;
 import org.apache.kafka.clients.admin.ConfigEntry;
 import org.apache.kafka.clients.admin.NewTopic;
+import org.apache.kafka.clients.admin.OffsetSpec;
+import org.apache.kafka.clients.consumer.ConsumerRebalanceListener;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.producer.KafkaProducer;
@@ -35,7 +39,8 @@ import org.apache.kafka.common.utils.AppInfoParser;
 public final class Compat {
     record Pair(String key, String value) {}
 
-    private static final long PATIENCE_MS = 30_000;
+    private static final long PATIENCE_MS = 60_000;
+    private static final long MADE = System.currentTimeMillis() / 1000 * 1000 - 3_600_000;
     private static final List<Header> HEADERS = List.of(
         new RecordHeader("first", bytes("1")),
         new RecordHeader("second", new byte[] {0, -1}),
@@ -48,45 +53,31 @@ public final class Compat {
 
     public static void main(String[] args) throws Exception {
         broker = args[0];
-        System.out.println("java: kafka-clients " + AppInfoParser.getVersion());
+        System.out.println("java: version: kafka-clients " + AppInfoParser.getVersion());
         try (Admin admin = Admin.create(Map.of("bootstrap.servers", broker))) {
-            topics(admin);
-            for (String codec : List.of("none", "gzip", "snappy", "lz4", "zstd")) {
-                for (String acks : List.of("0", "1", "all")) {
-                    roundTrip(codec, acks, false);
-                }
+            for (String acks : List.of("0", "1", "all")) {
+                roundTrip("acks " + acks, "none", acks, false);
             }
-            roundTrip("none", "all", true);
-            nulls();
+            for (String codec : List.of("gzip", "snappy", "lz4", "zstd")) {
+                roundTrip(codec, codec, "all", false);
+            }
+            roundTrip("idempotent producer", "none", "all", true);
+            edges();
+            consuming(admin);
             group(admin);
+            staticMembers();
+            administration(admin);
         }
     }
 
-    private static void topics(Admin admin) throws Exception {
-        admin.createTopics(List.of(new NewTopic("shared", 4, (short) 1))).all().get();
-        boolean refused = false;
-        try {
-            admin.createTopics(List.of(new NewTopic("shared", 4, (short) 1))).all().get();
-        } catch (ExecutionException e) {
-            refused = e.getCause() instanceof TopicExistsException;
-        }
-        check("a topic is created once", refused);
-        var resource = new ConfigResource(ConfigResource.Type.TOPIC, "shared");
-        var set = new AlterConfigOp(new ConfigEntry("retention.ms", "123456789"), AlterConfigOp.OpType.SET);
-        admin.incrementalAlterConfigs(Map.of(resource, List.of(set))).all().get();
-        var config = admin.describeConfigs(List.of(resource)).all().get().get(resource);
-        check("a topic's setting is changed", config.get("retention.ms").value().equals("123456789"));
-        check("two nodes", admin.describeCluster().nodes().get().size() == 2);
-    }
-
-    private static void roundTrip(String codec, String acks, boolean idempotent) throws Exception {
-        String topic = "java-" + codec + "-" + acks + (idempotent ? "-idempotent" : "");
+    private static void roundTrip(String what, String codec, String acks, boolean idempotent) throws Exception {
+        String topic = what.replace(' ', '-');
         var metadata = produce(topic, RECORDS, Map.of(
             "compression.type", codec, "acks", acks, "enable.idempotence", String.valueOf(idempotent)));
         var got = consumeAll(topic, RECORDS.size());
-        String what = "codec " + codec + ", acks " + acks + (idempotent ? ", idempotent" : "");
         check(what, byKey(pairs(got)).equals(byKey(RECORDS)));
-        check(what + ": headers", got.stream().allMatch(r -> Arrays.asList(r.headers().toArray()).equals(HEADERS)));
+        boolean headers = got.stream().allMatch(r -> Arrays.asList(r.headers().toArray()).equals(HEADERS));
+        check("keys and headers: " + what, headers);
         if (acks.equals("0")) {
             return;
         }
@@ -100,57 +91,154 @@ public final class Compat {
         check(what + ": each record lies where the producer was told", same);
     }
 
-    private static void nulls() throws Exception {
-        var records = List.of(new Pair("k", null), new Pair("k", "v"), new Pair("k", ""), new Pair("k", null));
-        produce("java-nulls", records, Map.of());
-        check("null values", pairs(consumeAll("java-nulls", 4)).equals(records));
-        produce("java-null-key", List.of(new Pair(null, "v")), Map.of());
-        check("a null key", pairs(consumeAll("java-null-key", 1)).equals(List.of(new Pair(null, "v"))));
+    private static void edges() throws Exception {
+        var nulls = List.of(new Pair("k", null), new Pair("k", "v"), new Pair("k", null));
+        produce("nulls", nulls, Map.of());
+        check("null values", pairs(consumeAll("nulls", 3)).equals(nulls));
+        produce("null-key", List.of(new Pair(null, "v")), Map.of());
+        check("null values: a null key", pairs(consumeAll("null-key", 1)).equals(List.of(new Pair(null, "v"))));
+        var empty = List.of(new Pair("", ""), new Pair("k", ""));
+        produce("empty", empty, Map.of());
+        check("empty records", byKey(pairs(consumeAll("empty", 2))).equals(byKey(empty)));
+        var large = List.of(new Pair("k", "0123456789".repeat(90_000)));
+        produce("large", large, Map.of());
+        check("900 kB records", pairs(consumeAll("large", 1)).equals(large));
+    }
+
+    private static void consuming(Admin admin) throws Exception {
+        admin.createTopics(List.of(new NewTopic("timed", 1, (short) 1))).all().get();
+        List<Pair> timed = IntStream.range(0, 10).mapToObj(i -> new Pair("k", "value-" + i)).toList();
+        produce("timed", timed, Map.of(), MADE);
+        check("from the earliest", pairs(consumeAll("timed", 10)).equals(timed));
+        var partition = new TopicPartition("timed", 0);
+        List<ConsumerRecord<byte[], byte[]>> got = new ArrayList<>();
+        try (var consumer = new KafkaConsumer<byte[], byte[]>(consumerConfig())) {
+            consumer.assign(List.of(partition));
+            consumer.seek(partition, 7);
+            poll(() -> got.size() >= 3, consumer, got, null, null);
+            check("from an offset", pairs(got).equals(timed.subList(7, 10)));
+            got.clear();
+            long at = consumer.offsetsForTimes(Map.of(partition, MADE + 4500)).get(partition).offset();
+            consumer.seek(partition, at);
+            poll(() -> got.size() >= 5, consumer, got, null, null);
+            check("by timestamp", pairs(got).equals(timed.subList(5, 10)));
+            got.clear();
+            List<Long> offsets = new ArrayList<>();
+            for (var spec : List.of(OffsetSpec.earliest(), OffsetSpec.latest(), OffsetSpec.forTimestamp(MADE + 1000))) {
+                offsets.add(admin.listOffsets(Map.of(partition, spec)).partitionResult(partition).get().offset());
+            }
+            check("list offsets", offsets.equals(List.of(0L, 10L, 1L)));
+            consumer.seekToEnd(List.of(partition));
+            consumer.position(partition);
+            produce("timed", List.of(new Pair("k", "late")), Map.of());
+            poll(() -> !got.isEmpty(), consumer, got, null, null);
+            check("from the latest", pairs(got).equals(List.of(new Pair("k", "late"))));
+        }
+    }
+
+    private static void staticMembers() {
+        List<ConsumerRecord<byte[], byte[]>> got = new ArrayList<>();
+        var a = member("static", "a");
+        var joined = new int[1];
+        a.subscribe(List.of("shared"), new ConsumerRebalanceListener() {
+            @Override public void onPartitionsRevoked(Collection<TopicPartition> partitions) {}
+
+            @Override public void onPartitionsAssigned(Collection<TopicPartition> partitions) {
+                joined[0]++;
+            }
+        });
+        var b = member("static", "b");
+        var first = b;
+        poll(() -> a.assignment().size() == 2 && first.assignment().size() == 2, a, got, b, got);
+        int before = joined[0];
+        var mine = Set.copyOf(b.assignment());
+        b.close();
+        var back = member("static", "b");
+        poll(() -> back.assignment().size() == 2, a, got, back, got);
+        check("static member: comes back to its partitions without a rebalance",
+            back.assignment().equals(mine) && joined[0] == before);
+        a.close();
+        back.close();
+    }
+
+    private static void administration(Admin admin) throws Exception {
+        var made = List.of(new NewTopic("made", 3, (short) 1).configs(Map.of("retention.ms", "1000000")));
+        admin.createTopics(made).all().get();
+        boolean refused = false;
+        try {
+            admin.createTopics(made).all().get();
+        } catch (ExecutionException e) {
+            refused = e.getCause() instanceof TopicExistsException;
+        }
+        check("create topic: only once", refused);
+        var described = admin.describeTopics(List.of("made")).allTopicNames().get().get("made");
+        check("describe: partitions", described.partitions().size() == 3);
+        check("describe: two nodes", admin.describeCluster().nodes().get().size() == 2);
+        var resource = new ConfigResource(ConfigResource.Type.TOPIC, "made");
+        check("describe: configs", retention(admin, resource).equals("1000000"));
+        var set = new AlterConfigOp(new ConfigEntry("retention.ms", "2000000"), AlterConfigOp.OpType.SET);
+        admin.incrementalAlterConfigs(Map.of(resource, List.of(set))).all().get();
+        check("alter configs", retention(admin, resource).equals("2000000"));
+        admin.deleteTopics(List.of("made")).all().get();
+        long end = System.currentTimeMillis() + PATIENCE_MS;
+        while (admin.listTopics().names().get().contains("made") && System.currentTimeMillis() < end) {
+            Thread.sleep(50);
+        }
+        check("delete topic", !admin.listTopics().names().get().contains("made"));
+    }
+
+    private static String retention(Admin admin, ConfigResource resource) throws Exception {
+        return admin.describeConfigs(List.of(resource)).all().get().get(resource).get("retention.ms").value();
     }
 
     private static void group(Admin admin) throws Exception {
+        admin.createTopics(List.of(new NewTopic("shared", 4, (short) 1))).all().get();
         produce("shared", RECORDS, Map.of());
         List<ConsumerRecord<byte[], byte[]>> first = new ArrayList<>();
         List<ConsumerRecord<byte[], byte[]>> second = new ArrayList<>();
-        var one = member();
+        var one = member("java-group", null);
         poll(() -> first.size() >= RECORDS.size(), one, first, null, null);
-        check("a group of one reads everything", byKey(pairs(first)).equals(byKey(RECORDS)));
+        check("join: a group of one reads everything", byKey(pairs(first)).equals(byKey(RECORDS)));
         one.commitSync();
-        var two = member();
+        var two = member("java-group", null);
         poll(() -> one.assignment().size() == 2 && two.assignment().size() == 2, one, first, two, second);
-        check("a second member gets its part", one.assignment().size() == 2 && two.assignment().size() == 2);
-        check("no record comes twice", first.size() == RECORDS.size() && second.isEmpty());
+        check("rebalance: a second member gets its part", one.assignment().size() == 2 && two.assignment().size() == 2);
+        check("rebalance: no record comes twice", first.size() == RECORDS.size() && second.isEmpty());
         first.clear();
         produce("shared", RECORDS, Map.of());
         poll(() -> first.size() + second.size() >= RECORDS.size(), one, first, two, second);
-        check("both members read", !first.isEmpty() && !second.isEmpty());
+        check("rebalance: both members read", !first.isEmpty() && !second.isEmpty());
         var both = new ArrayList<>(first);
         both.addAll(second);
-        check("each record comes to one of two members", byKey(pairs(both)).equals(byKey(RECORDS)));
+        check("rebalance: each record comes to one of two members", byKey(pairs(both)).equals(byKey(RECORDS)));
         one.commitSync();
         two.commitSync();
         var described = admin.describeConsumerGroups(List.of("java-group")).all().get().get("java-group");
-        check("the group is described", described.members().size() == 2);
+        check("describe: the group", described.members().size() == 2);
         two.close();
         poll(() -> one.assignment().size() == 4, one, first, null, null);
-        check("the first member gets everything back", one.assignment().size() == 4);
+        check("leave: the first member gets everything back", one.assignment().size() == 4);
         one.close();
         produce("shared", RECORDS, Map.of());
         first.clear();
-        var again = member();
+        var again = member("java-group", null);
         poll(() -> first.size() >= RECORDS.size(), again, first, null, null);
-        check("a group goes on where it committed", byKey(pairs(first)).equals(byKey(RECORDS)));
+        check("commit and resume: a group goes on where it committed", byKey(pairs(first)).equals(byKey(RECORDS)));
         again.commitSync();
         again.close();
         var offsets = admin.listConsumerGroupOffsets("java-group").partitionsToOffsetAndMetadata().get();
         long total = offsets.values().stream().mapToLong(o -> o.offset()).sum();
-        check("the committed offsets are listed", total == 3L * RECORDS.size());
+        check("commit and resume: the committed offsets are listed", total == 3L * RECORDS.size());
     }
 
-    private static KafkaConsumer<byte[], byte[]> member() {
+    private static KafkaConsumer<byte[], byte[]> member(String group, String instance) {
         Map<String, Object> config = consumerConfig();
-        config.put("group.id", "java-group");
-        config.put("session.timeout.ms", "6000");
+        config.put("group.id", group);
+        if (instance != null) {
+            config.put("group.instance.id", instance);
+            config.put("auto.offset.reset", "latest");
+        }
+        config.put("session.timeout.ms", "20000");
         config.put("heartbeat.interval.ms", "500");
         var consumer = new KafkaConsumer<byte[], byte[]>(config);
         consumer.subscribe(List.of("shared"));
@@ -172,6 +260,12 @@ public final class Compat {
 
     private static List<RecordMetadata> produce(String topic, List<Pair> records, Map<String, String> with)
         throws Exception {
+        return produce(topic, records, with, null);
+    }
+
+    // Record i was made at `made` + i seconds, or now when that is null.
+    private static List<RecordMetadata> produce(
+        String topic, List<Pair> records, Map<String, String> with, Long made) throws Exception {
         Map<String, Object> config = new HashMap<>(with);
         config.put("bootstrap.servers", broker);
         config.put("linger.ms", "5");
@@ -179,9 +273,11 @@ public final class Compat {
         config.put("value.serializer", ByteArraySerializer.class);
         List<Future<RecordMetadata>> sent = new ArrayList<>();
         try (var producer = new KafkaProducer<byte[], byte[]>(config)) {
-            for (Pair r : records) {
+            for (int i = 0; i < records.size(); i++) {
+                Pair r = records.get(i);
+                Long at = made == null ? null : Long.valueOf(made + 1000L * i);
                 sent.add(producer.send(
-                    new ProducerRecord<>(topic, null, bytes(r.key()), bytes(r.value()), HEADERS)));
+                    new ProducerRecord<>(topic, null, at, bytes(r.key()), bytes(r.value()), HEADERS)));
             }
         }
         List<RecordMetadata> metadata = new ArrayList<>();

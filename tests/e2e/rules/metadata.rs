@@ -46,6 +46,17 @@ fn an_empty_list_is_all_topics_in_version_0_and_none_later_where_null_is_all() {
 }
 
 #[test]
+fn bytes_after_a_request_are_ignored() {
+    let (_server, mut wire) = broker();
+    let mut frame = wire.encode(&msg!(MetadataRequest { topics: None }), 13);
+    frame.extend_from_slice(&[1, 0, 0]);
+    let size = frame.len() as u32 - 4;
+    frame[..4].copy_from_slice(&size.to_be_bytes());
+    wire.socket.write_all(&frame).unwrap();
+    assert_eq!(wire.answer::<MetadataRequest>(13).topics.len(), 1);
+}
+
+#[test]
 fn a_topic_is_made_on_demand_and_first_answered_as_unknown() {
     let server = Server::with(&[("node.count", "1"), ("num.partitions", "4")]);
     let mut wire = Wire::connect(server.address(0));
