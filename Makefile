@@ -1,4 +1,4 @@
-.PHONY: help run test lint clients suites bench bench-check bench-baseline faults golden hostile fuzz
+.PHONY: help run test lint clients suites bench bench-check bench-baseline compare faults golden hostile fuzz
 help:    ## this list
 	@sed -nE 's/^([a-z-]+): *(.*)## (.*)/make \1\t\3/p' $(MAKEFILE_LIST) | expand -t 16
 run:     ## build for use, and run a broker without configuration: 127.0.0.1:9092 and up, data in ./klamm-data
@@ -18,6 +18,11 @@ faults:  ## the long form of the faults: 200 kills, 50 power cuts, 10 GiB to sta
 	cargo test --release --test faults -- --ignored --nocapture
 bench:   ## criterion: make bench, or make bench B=batch
 	cargo bench $(if $(B),--bench $(B))
+compare: ## Klamm beside Apache Kafka (Java, Maven); QUICK=1, or W=w1-2k,w9 ROUNDS=2 SECONDS=10 PEER=peer.toml KAFKA=0
+	@cargo build --quiet --release --bin klamm --bin klamm-compare
+	@cargo run --quiet --release --bin klamm-compare -- $(if $(QUICK),--quick) $(if $(W),--workloads $(W)) \
+	    $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(PEER),--peer $(PEER)) \
+	    $(if $(filter 0,$(KAFKA)),--no-kafka) --floor $(or $(FLOOR),../shared/floor)
 bench-check: clients ## instructions of the hot path against bench/instructions-*.tsv: 3 % more fails
 	cargo bench --bench instructions
 bench-baseline: clients ## writes these counts anew, when more is meant or the compiler is another

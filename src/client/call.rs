@@ -49,23 +49,32 @@ pub struct Typed<R> {
     request: R,
     version_max: i16,
     answered: bool,
+    /// Sent in place of the request when the version is below this.
+    before: Option<(i16, R)>,
 }
 
 impl<R: RequestResponsePair + Debug + Send + 'static> Typed<R> {
     /// At the highest version that both sides know.
     pub fn new(request: R) -> Self {
-        Self { request, version_max: i16::MAX, answered: true }
+        Self { request, version_max: i16::MAX, answered: true, before: None }
     }
 
     /// At most at `version_max`: the request is filled as that version wants it, and a later one
     /// has other fields.
     pub fn up_to(request: R, version_max: i16) -> Self {
-        Self { request, version_max, answered: true }
+        Self { request, version_max, answered: true, before: None }
     }
 
     /// The broker sends no answer (Produce with acks=0).
     pub fn unanswered(mut self) -> Self {
         self.answered = false;
+        self
+    }
+
+    /// A broker that only knows versions below `version` gets `older`, since they cannot say all that
+    /// the request does.
+    pub fn before(mut self, version: i16, older: R) -> Self {
+        self.before = Some((version, older));
         self
     }
 
@@ -81,6 +90,11 @@ impl<R: RequestResponsePair + Debug + Send> Call for Typed<R> {
     }
 
     fn write(&self, connection: &mut Connection) -> Result<Sent, ClientError> {
-        connection.send(&self.request, self.version_max, self.answered)
+        let picked = connection.versions().and_then(|v| v.pick::<R>(self.version_max).ok());
+        let request = match &self.before {
+            Some((version, older)) if picked.is_some_and(|p| p < *version) => older,
+            _ => &self.request,
+        };
+        connection.send(request, self.version_max, self.answered)
     }
 }

@@ -99,6 +99,8 @@ pub struct Cluster {
     version: u64,
 }
 
+/// Metadata below this version always makes topics, where the broker is set so.
+const NO_AUTO_CREATION: i16 = 4;
 /// Time that a Metadata request may take.
 const METADATA_TIMEOUT_MS: u64 = 30_000;
 
@@ -157,7 +159,7 @@ impl Cluster {
             Interest::All => None,
             Interest::Named(names) => Some(names.iter().map(|n| &**n).collect()),
         };
-        let request = Self::request(names.as_deref(), self.allow_auto_creation);
+        let call = Self::request(names.as_deref(), self.allow_auto_creation);
         self.next_id += 1;
         self.asked = Some(self.next_id);
         self.due_at = now + self.age_max;
@@ -166,15 +168,19 @@ impl Cluster {
             to: To::Any,
             id: self.next_id,
             timeout_ms: METADATA_TIMEOUT_MS,
-            call: Typed::new(request).boxed(),
+            call: call.boxed(),
         });
     }
 
-    /// Asks for these topics, or for all.
-    pub fn request(names: Option<&[&str]>, allow_auto_topic_creation: bool) -> MetadataRequest {
+    /// Asks for these topics, or for all: the request of [`Self::poll`].
+    pub fn request(names: Option<&[&str]>, allow_auto_creation: bool) -> Typed<MetadataRequest> {
         let topic = |&name: &&str| msg!(MetadataRequestTopic { name: Some(name.into()) });
         let topics = names.map(|names| names.iter().map(topic).collect());
-        msg!(MetadataRequest { topics, allow_auto_topic_creation })
+        let request = |topics, allow_auto_topic_creation| {
+            msg!(MetadataRequest { topics, allow_auto_topic_creation })
+        };
+        let older = request(topics.clone(), true);
+        Typed::new(request(topics, allow_auto_creation)).before(NO_AUTO_CREATION, older)
     }
 
     /// The answer to the request of [`Self::poll`], or why there is none.
@@ -389,6 +395,17 @@ mod tests {
         cluster.mark_stale();
         assert_eq!(asks(&mut cluster, 300_099), None, "not before the backoff");
         assert!(asks(&mut cluster, 300_100).is_some());
+    }
+
+    #[test]
+    fn a_broker_that_cannot_be_told_to_make_no_topic_is_asked_all_the_same() {
+        for (version, is_allowed) in [(2, true), (4, false), (13, false)] {
+            let mut out = Vec::new();
+            cluster().poll(at(0), &mut out);
+            let request: MetadataRequest = testing::request_up_to(&out[0], version);
+            assert_eq!(request.allow_auto_topic_creation, is_allowed, "version {version}");
+            assert_eq!(request.topics.unwrap().len(), 1);
+        }
     }
 
     #[test]

@@ -13,15 +13,19 @@ use crate::wire::{ApiVersion, messages};
 
 /// Reads a request back, from the bytes that a connection to a broker of our own versions makes.
 pub(super) fn request<R: RequestResponsePair>(outgoing: &Outgoing) -> R {
+    request_up_to(outgoing, R::SUPPORTED_VERSIONS.max().value())
+}
+
+/// As [`request`], with a broker that knows no version above `version_max`.
+pub(super) fn request_up_to<R: RequestResponsePair>(outgoing: &Outgoing, version_max: i16) -> R {
     assert_eq!(outgoing.call.api(), api_name::<R>());
     let mut connection = Connection::new(ConnectionOptions::default());
     let greeting = connection.outgoing().len();
     connection.on_written(greeting);
-    let range = R::SUPPORTED_VERSIONS;
     let offer = msg!(Offer {
         api_key: R::API_KEY.value(),
-        min_version: range.min().value(),
-        max_version: range.max().value(),
+        min_version: R::SUPPORTED_VERSIONS.min().value(),
+        max_version: version_max,
     });
     let table = msg!(ApiVersionsResponse { api_keys: vec![offer] });
     let hello = frame::Answer::with_header(0, false, &table, ApiVersion::new(4)).parts.concat();

@@ -6,6 +6,7 @@
 #![allow(clippy::disallowed_methods, reason = "a test of processes waits and measures")]
 
 mod broker;
+mod compare;
 mod load;
 
 use std::fs;

@@ -96,7 +96,7 @@ impl Client {
             Topics::All => Cluster::request(None, false),
             Topics::Named(names) => Cluster::request(Some(names), false),
         };
-        let metadata = self.ask(To::Any, Typed::new(request))?;
+        let metadata = self.ask(To::Any, request)?;
         ClientError::check("Metadata", metadata.error_code, None)?;
         self.cluster.apply(&metadata);
         for (&id, broker) in self.cluster.brokers() {

@@ -167,8 +167,7 @@ impl Engine {
             }
             meter.begin(clock::now().0 + HEAD_START);
             let end = self.send_all(meter, progress)?;
-            self.drain(meter, progress)?;
-            Ok(end)
+            Ok(if self.drain(meter, progress)? { end } else { End::Stopped })
         };
         all().unwrap_or_else(End::Failed)
     }
@@ -251,8 +250,10 @@ impl Engine {
         }
     }
 
-    /// Waits until all that was sent is acknowledged and read; gives up when nothing moves.
-    fn drain(&mut self, meter: &mut Meter, progress: &mut Progress) -> Result<(), String> {
+    /// Waits until all that was sent is acknowledged and read; gives up when nothing moves. Says
+    /// whether it got there: a signal that comes now ends the waiting.
+    fn drain(&mut self, meter: &mut Meter, progress: &mut Progress) -> Result<bool, String> {
+        self.plan.stop.store(false, Ordering::Relaxed);
         self.senders.iter_mut().for_each(|s| s.owed = 0);
         self.flush();
         let groups = self.plan.workload.groups;
@@ -263,7 +264,10 @@ impl Engine {
             let counts = meter.counts;
             let missing = counts.sent - counts.acked - counts.failed;
             if missing == 0 && meter.unread(groups) == 0 {
-                return Ok(());
+                return Ok(true);
+            }
+            if self.is_stopped() {
+                return Ok(false);
             }
             if (counts.acked, counts.consumed) != (moved.0, moved.1) {
                 moved = (counts.acked, counts.consumed, now);

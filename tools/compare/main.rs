@@ -1,0 +1,209 @@
+//! `make compare`: Klamm beside a real Apache Kafka, on one machine, in one run, as one table.
+//!
+//! ```text
+//! options -> brokers (Klamm, Kafka, a peer, the floor) --+
+//!            workloads ----------------------------------+-> rounds: A B, B A ... -> findings -> report
+//!                     each visit: start, warm up, `klamm load`, read what the broker used, stop
+//! ```
+//!
+//! A broker runs alone, pinned to the first core, with an empty data directory; the load runs on the
+//! second. Ratios are made inside of a round. What is synced and what is not stand in two tables.
+//! Every process is a child that dies with this one, and listens on 127.0.0.1 only.
+//!
+//! `report.md`, `report.json` and `report.svg` come into the directory of `--out`, and the files of
+//! each run of the load beside them.
+
+mod brokers;
+mod findings;
+mod highest;
+mod kafka;
+mod load;
+mod machine;
+mod measure;
+mod picture;
+mod process;
+mod report;
+mod rounds;
+mod start;
+mod syncs;
+mod table;
+mod workloads;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Parser;
+use klamm::runtime::cpu;
+
+use brokers::Broker;
+use findings::Findings;
+use kafka::Kafka;
+use load::Loader;
+use machine::Machine;
+use measure::Counters;
+use process::{Outcome, Stop};
+use report::Report;
+use rounds::Rounds;
+use workloads::Workload;
+
+const QUICK: Length = Length { rounds: 1, seconds: 5, warm_up_seconds: 15 };
+const WHOLE: Length = Length { rounds: 2, seconds: 10, warm_up_seconds: 30 };
+/// The counting of syncs, for each broker and durability.
+const COUNTING_SECONDS: u64 = 10;
+
+struct Length {
+    rounds: u32,
+    seconds: u64,
+    warm_up_seconds: u64,
+}
+
+/// Klamm beside other brokers, under the same load on this machine.
+#[derive(Debug, Parser)]
+#[command(name = "klamm-compare", term_width = 100, args_override_self = true)]
+struct Options {
+    /// A run of about five minutes: few workloads, one round, 5 s each
+    #[arg(long)]
+    quick: bool,
+    /// Workloads by their names; by default all
+    #[arg(long, value_name = "NAME,...")]
+    workloads: Option<String>,
+    /// Rounds: 2 are A B B A
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: Option<u32>,
+    /// Measured seconds of each run
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    seconds: Option<u64>,
+    /// A rate in place of those of the workloads, in records each second
+    #[arg(long)]
+    rate: Option<f64>,
+    /// Another broker, as a file says it
+    #[arg(long, value_name = "FILE.toml")]
+    peer: Vec<PathBuf>,
+    /// Leave Apache Kafka out
+    #[arg(long)]
+    no_kafka: bool,
+    /// Source of the floor, the bare responder; without it there is no floor
+    #[arg(long, value_name = "DIR")]
+    floor: Option<PathBuf>,
+    /// Do not count syncs with strace
+    #[arg(long)]
+    no_syncs: bool,
+    /// Where the report and the files of the runs go
+    #[arg(long, default_value = "target/compare")]
+    out: PathBuf,
+    /// The `klamm` binary; by default the one beside this program
+    #[arg(long, value_name = "FILE")]
+    klamm: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    match compare(&Options::parse()) {
+        Ok(code) => code,
+        Err(e) => {
+            eprintln!("compare: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn compare(options: &Options) -> Outcome<ExitCode> {
+    let stop = Stop::on_signals()?;
+    let workloads = workloads::chosen(options.workloads.as_deref(), options.quick)?;
+    fs::create_dir_all(options.out.join("runs"))
+        .and_then(|()| fs::canonicalize(&options.out))
+        .map_err(|e| format!("{}: {e}", options.out.display()))
+        .and_then(|out| within(options, workloads, &out, stop))
+}
+
+fn within(
+    options: &Options,
+    workloads: Vec<Workload>,
+    out: &Path,
+    stop: Stop,
+) -> Outcome<ExitCode> {
+    let machine = Machine::here(out);
+    let rounds = rounds(options, out, stop)?;
+    let (is_pinned, seconds) = (rounds.loader.core.is_some(), rounds.seconds);
+    let counts_syncs = !options.no_syncs && syncs::can_count();
+    let counting = rounds.brokers.len() as u64 * 2 * COUNTING_SECONDS * u64::from(counts_syncs);
+    eprintln!("{}", machine.line());
+    if !is_pinned {
+        eprintln!("only one core: broker and load share it, so nothing here compares");
+    }
+    let minutes = (rounds.estimate(&workloads) + counting).div_ceil(60);
+    eprintln!("about {minutes} minutes; the report comes into {}", out.display());
+    let mut findings = Findings::default();
+    let mut done = rounds.run(&workloads, &mut findings);
+    if done.is_ok() && counts_syncs {
+        done = rounds.count_syncs(&mut findings);
+    }
+    let _ = fs::remove_dir_all(&rounds.data);
+    let (count, brokers) = (rounds.count, rounds.brokers);
+    let is_whole = done.is_ok();
+    let report = Report {
+        machine,
+        brokers,
+        workloads,
+        rounds: count,
+        seconds,
+        is_pinned,
+        rate: options.rate,
+        is_whole,
+        findings,
+    };
+    report.write(out)?;
+    println!("{}", table::markdown(&report));
+    done?;
+    let failed = report.findings.errors().count();
+    if failed > 0 {
+        return Err(format!("runs that failed: {failed}; the report names them"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn rounds(options: &Options, out: &Path, stop: Stop) -> Outcome<Rounds> {
+    let program = std::env::current_exe().map_err(|e| format!("this program: {e}"))?;
+    let klamm = options.klamm.clone().unwrap_or_else(|| program.with_file_name("klamm"));
+    // Beside the directory of the build: target/release/klamm-compare -> target.
+    let cache = program.ancestors().nth(2).unwrap_or(out).join("compare-cache");
+    let mut brokers = vec![Broker::klamm(klamm.clone())?];
+    if !options.no_kafka {
+        brokers.push(Broker::kafka(Kafka::fetch(&cache, &stop)?));
+    }
+    for peer in &options.peer {
+        brokers.push(Broker::peer(peer)?);
+    }
+    if let Some(source) = &options.floor {
+        if source.join("Cargo.toml").exists() {
+            brokers.push(Broker::floor(source, &cache, &stop)?);
+        } else {
+            eprintln!("no floor: there is no {}", source.join("Cargo.toml").display());
+        }
+    }
+    let cores = cpu::allowed();
+    let (broker_core, core) = match cores[..] {
+        [broker, load, ..] => (Some(broker), Some(load)),
+        _ => (None, None),
+    };
+    if let Some(core) = core {
+        cpu::pin_to(core);
+    }
+    let length = if options.quick { QUICK } else { WHOLE };
+    Ok(Rounds {
+        brokers,
+        loader: Loader {
+            klamm,
+            core,
+            broker_core,
+            counters: Counters::are_there(),
+            dir: out.join("runs"),
+        },
+        stop,
+        count: options.rounds.unwrap_or(length.rounds),
+        seconds: options.seconds.unwrap_or(length.seconds),
+        warm_up_seconds: length.warm_up_seconds,
+        rate: options.rate,
+        data: out.join("data"),
+    })
+}

@@ -1,0 +1,265 @@
+//! The findings as Markdown: two tables of durability that are never mixed, then what is beside them.
+
+use std::fmt::Write as _;
+
+use crate::brokers::Durability;
+use crate::findings::{Side, Spread};
+use crate::report::Report;
+use crate::rounds::SYNCS;
+use crate::workloads::What;
+
+const COLUMNS: &str = "\
+    | workload | broker | acks/s | CPU-s/GB | CPU us/record | ack ms p50 / p99 / p99.9 | end to end ms \
+    p50 / p99 / p99.9 | RAM MB | Klamm / it: CPU | e2e p50 | e2e p99 |\n\
+    |---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n";
+
+/// The report as Markdown.
+pub(crate) fn markdown(report: &Report) -> String {
+    let mut t = String::new();
+    let _ = writeln!(t, "# Klamm beside other brokers\n");
+    for line in report.head() {
+        let _ = writeln!(t, "- {line}");
+    }
+    for durability in [Durability::Synced, Durability::Unsynced] {
+        loads(&mut t, report, durability);
+    }
+    drained(&mut t, report);
+    start_and_idle(&mut t, report);
+    highest(&mut t, report);
+    counted(&mut t, report);
+    let mut errors = report.findings.errors().peekable();
+    if errors.peek().is_some() {
+        t += "\n## Failures\n\n";
+    }
+    for (row, error) in errors {
+        let (w, broker, round) = (row.workload, &row.broker, row.round);
+        let _ = writeln!(t, "- {w}, {broker} {:?}, round {round}: {error}", row.durability);
+    }
+    t
+}
+
+/// What a table is called.
+pub(crate) fn title(durability: Durability) -> &'static str {
+    match durability {
+        Durability::Synced => "Klamm's default: synced before the acknowledgement",
+        Durability::Unsynced => "Neither side synced",
+    }
+}
+
+/// The name of a side in the table of `durability`.
+pub(crate) fn side_name(report: &Report, side: Side<'_>, durability: Durability) -> String {
+    let is_kafka = report.brokers.iter().any(|b| b.name == side.0 && b.is_kafka());
+    let is_floor = report.brokers.iter().any(|b| b.name == side.0 && b.is_floor());
+    match (side.1, durability) {
+        (Durability::Synced, _) if is_kafka => "Kafka, flush.messages=1".to_owned(),
+        (Durability::Unsynced, Durability::Synced) if is_kafka => {
+            "Kafka's default, **not synced**".to_owned()
+        }
+        (Durability::Synced, _) if is_floor => "floor, journal".to_owned(),
+        (Durability::Unsynced, _) if is_floor => "floor, memory".to_owned(),
+        _ => side.0.to_owned(),
+    }
+}
+
+fn loads(t: &mut String, report: &Report, durability: Durability) {
+    let mut rows = String::new();
+    for workload in report.workloads.iter().filter(|w| matches!(w.what, What::Load(_))) {
+        for side in report.sides(durability) {
+            load(&mut rows, report, (workload.name, workload.title), side, durability);
+        }
+    }
+    if !rows.is_empty() {
+        let _ = write!(t, "\n## {}\n\n{COLUMNS}{rows}", title(durability));
+    }
+}
+
+fn load(
+    t: &mut String,
+    report: &Report,
+    (name, title): (&str, &str),
+    side: Side<'_>,
+    durability: Durability,
+) {
+    let f = &report.findings;
+    let value = |key: &str| f.value(name, side, key);
+    let Some(rate) = value("achieved_rate") else { return };
+    let ours = (report.brokers[0].name.as_str(), durability);
+    let is_ours = side == ours;
+    let (shown, title) = if is_ours { (format!("**{name}**"), title) } else { <_>::default() };
+    let offered = value("offered_rate").map_or(0.0, |s| s.median);
+    let rate = if f.missed(name, side) {
+        format!("**{}** of {}", number(rate.median), number(offered))
+    } else {
+        number(rate.median)
+    };
+    let cell = |key: &str| value(key).map_or(String::new(), |s| number(s.median));
+    let three = |of: &str| {
+        let cells = ["p50", "p99", "p999"].map(|p| cell(&format!("{of}_{p}_ms")));
+        if cells[0].is_empty() { String::new() } else { cells.join(" / ") }
+    };
+    let ratio = |key: &str| match f.ratio(name, (ours, side), key) {
+        Some(s) if !is_ours => spread(s),
+        _ => String::new(),
+    };
+    let broker = side_name(report, side, durability);
+    let _ = writeln!(
+        t,
+        "| {shown} {title} | {broker} | {rate} | {} | {} | {} | {} | {} | {} | {} | {} |",
+        cell("cpu_s_per_gb"),
+        cell("cpu_us_per_record"),
+        three("ack"),
+        three("e2e"),
+        cell("resident_mb"),
+        ratio("cpu_us_per_record"),
+        ratio("e2e_p50_ms"),
+        ratio("e2e_p99_ms"),
+    );
+}
+
+/// Columns of one value each, a row for each broker; nothing when nobody has a value.
+fn simple(t: &mut String, report: &Report, heading: &str, columns: &[(&str, &str, &str)]) {
+    let mut rows = String::new();
+    let is_there = |c: &&(&str, &str, &str)| report.workloads.iter().any(|w| w.name == c.1);
+    let columns: Vec<_> = columns.iter().filter(is_there).collect();
+    for broker in &report.brokers {
+        let cells = columns.iter().map(|(_, workload, key)| {
+            let side = (broker.name.as_str(), broker.usual());
+            report.findings.value(workload, side, key).map_or(String::new(), spread)
+        });
+        let cells: Vec<String> = cells.collect();
+        if cells.iter().any(|c| !c.is_empty()) {
+            let _ = writeln!(rows, "| {} | {} |", broker.name, cells.join(" | "));
+        }
+    }
+    if !rows.is_empty() {
+        let names: Vec<_> = columns.iter().map(|c| c.0).collect();
+        let _ = writeln!(t, "\n## {heading}\n\n| broker | {} |", names.join(" | "));
+        let _ = write!(t, "|---{}|\n{rows}", "|--:".repeat(columns.len()));
+    }
+}
+
+fn start_and_idle(t: &mut String, report: &Report) {
+    let columns = [
+        ("first acknowledged record, ms", "w9", "start_ms"),
+        ("after a clean stop, ms", "w9", "restart_ms"),
+        ("empty: RAM MB", "w8", "empty_resident_mb"),
+        ("CPU %", "w8", "empty_cpu_percent"),
+        ("1,000 partitions, 100 idle consumers: RAM MB", "w8", "idle_resident_mb"),
+        ("CPU %", "w8", "idle_cpu_percent"),
+    ];
+    simple(t, report, "Start and idle", &columns);
+}
+
+fn drained(t: &mut String, report: &Report) {
+    let columns = [
+        ("backlog GB", "w7", "backlog_gb"),
+        ("read MB/s", "w7", "backlog_mb_per_s"),
+        ("CPU-s per GB of it, load included", "w7", "backlog_cpu_s_per_gb"),
+        ("load: acks/s", "w7", "achieved_rate"),
+        ("end to end p50 ms", "w7", "e2e_p50_ms"),
+        ("p99 ms", "w7", "e2e_p99_ms"),
+        ("p99.9 ms", "w7", "e2e_p999_ms"),
+        ("RAM MB", "w7", "resident_mb"),
+    ];
+    let heading = "A backlog read under load (each broker as it comes: Klamm synced, Kafka not)";
+    simple(t, report, heading, &columns);
+}
+
+fn highest(t: &mut String, report: &Report) {
+    let Some(workload) = report.workloads.iter().find(|w| matches!(w.what, What::Highest(_)))
+    else {
+        return;
+    };
+    let mut rows = String::new();
+    for durability in [Durability::Synced, Durability::Unsynced] {
+        for broker in &report.brokers {
+            let side = (broker.name.as_str(), durability);
+            if let Some(rate) = report.findings.value(workload.name, side, "highest_rate") {
+                let broker = side_name(report, side, durability);
+                let _ = writeln!(rows, "| {broker} | {durability:?} | {} |", spread(rate));
+            }
+        }
+    }
+    if !rows.is_empty() {
+        let head = "| broker | durability | records/s |\n|---|---|--:|\n";
+        let _ = write!(t, "\n## {}\n\n{head}{rows}", workload.title);
+    }
+}
+
+fn counted(t: &mut String, report: &Report) {
+    let mut rows = String::new();
+    for durability in [Durability::Synced, Durability::Unsynced] {
+        for broker in &report.brokers {
+            let side = (broker.name.as_str(), durability);
+            let value = |key| report.findings.value(SYNCS, side, key).map(|s| s.median);
+            if let (Some(batches), Some(syncs)) = (value("batches"), value("syncs")) {
+                let broker = side_name(report, side, durability);
+                let (batches, syncs) = (number(batches), number(syncs));
+                let _ = writeln!(rows, "| {broker} | {durability:?} | {batches} | {syncs} |");
+            }
+        }
+    }
+    if !rows.is_empty() {
+        t.push_str(
+            "\n## Syncs counted\n\nOne batch on its way at a time, counted with strace: a batch that is \
+             synced before its acknowledgement has a sync of its own.\n\n\
+             | broker | durability | batches acknowledged | fsync + fdatasync |\n|---|---|--:|--:|\n",
+        );
+        t.push_str(&rows);
+    }
+}
+
+/// The median, and the lowest and highest when there are several.
+pub(crate) fn spread(s: Spread) -> String {
+    match s.count {
+        1 => number(s.median),
+        _ => format!("{} ({} to {})", number(s.median), number(s.min), number(s.max)),
+    }
+}
+
+/// A number with three digits that count, and commas between thousands.
+pub(crate) fn number(v: f64) -> String {
+    let digits = match v.abs() {
+        a if a >= 99.95 || (a.fract() == 0.0 && (a == 0.0 || a >= 10.0)) => 0,
+        a if a >= 9.995 => 1,
+        a if a >= 0.9995 => 2,
+        _ => 3,
+    };
+    if v > 0.0 && v < 0.0005 {
+        return "< 0.001".to_owned();
+    }
+    let text = format!("{v:.digits$}");
+    let (whole, rest) = text.split_once('.').map_or((text.as_str(), None), |(w, r)| (w, Some(r)));
+    let mut out = String::new();
+    for (at, c) in whole.chars().enumerate() {
+        if at > 0 && (whole.len() - at).is_multiple_of(3) && out != "-" {
+            out.push(',');
+        }
+        out.push(c);
+    }
+    rest.map_or(out.clone(), |rest| format!("{out}.{rest}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_the_digits_that_count() {
+        let all = [0.0, 0.0001, 0.0123, 0.5, 1.0, 9.999, 42.0, 99.96, 1234.4, 1_000_000.0, 999.0];
+        let wants = [
+            "0",
+            "< 0.001",
+            "0.012",
+            "0.500",
+            "1.00",
+            "10.0",
+            "42",
+            "100",
+            "1,234",
+            "1,000,000",
+            "999",
+        ];
+        assert_eq!(all.map(number), wants);
+    }
+}
