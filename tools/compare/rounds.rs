@@ -96,7 +96,7 @@ impl Rounds {
                 What::Drain { .. } => starts + warm_up + 45,
                 What::Idle => starts + 10 + 2 * self.seconds,
                 What::Start => 2 * starts,
-                What::Highest(_) => starts + warm_up + 2 * 12 * 5,
+                What::Highest(_) => starts + warm_up + 2 * 12 * 4,
             };
         }
         sum * u64::from(self.count)
@@ -269,7 +269,7 @@ impl Visit<'_> {
         while let Some(rate) = search.next() {
             let mut job = self.job(durability);
             job.arguments = vec!["--rate".to_owned(), rate.to_string()];
-            job.seconds = (1, self.rounds.seconds.min(3));
+            job.seconds = (1, self.rounds.seconds.min(2));
             let mut is_kept = false;
             for _ in 0..TRIES {
                 let measured = self.rounds.loader.measure(&job, running, &self.rounds.stop)?;
