@@ -18,7 +18,7 @@ faults:  ## the long form of the faults: 200 kills, 50 power cuts, 10 GiB to sta
 	cargo test --release --test faults -- --ignored --nocapture
 bench:   ## criterion: make bench, or make bench B=batch
 	cargo bench $(if $(B),--bench $(B))
-compare: ## Klamm beside Apache Kafka (Java, Maven); QUICK=1, or W=w1-2k,w9 ROUNDS=2 SECONDS=10 PEER=peer.toml KAFKA=0
+compare: ## Klamm beside Apache Kafka (Java, Maven); QUICK=1, or W=w1-2k,w9 ROUNDS=2 SECONDS=8 PEER=peer.toml KAFKA=0
 	@cargo build --quiet --release --bin klamm --bin klamm-compare
 	@cargo run --quiet --release --bin klamm-compare -- $(if $(QUICK),--quick) $(if $(W),--workloads $(W)) \
 	    $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(PEER),--peer $(PEER)) \

@@ -48,7 +48,7 @@ use rounds::Rounds;
 use workloads::Workload;
 
 const QUICK: Length = Length { rounds: 1, seconds: 5, warm_up_seconds: 15 };
-const WHOLE: Length = Length { rounds: 2, seconds: 10, warm_up_seconds: 30 };
+const WHOLE: Length = Length { rounds: 2, seconds: 8, warm_up_seconds: 30 };
 /// The counting of syncs, for each broker and durability.
 const COUNTING_SECONDS: u64 = 10;
 
