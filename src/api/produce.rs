@@ -121,8 +121,13 @@ fn finish(
     if waits.is_empty() {
         return Outcome::Answer(parked.encode());
     }
+    // The client's time-out is for other replicas; what is appended here becomes safe or fails.
+    let awaits_others = |(log, ..): &(LogId, Offset, u32)| {
+        shard.partitions.get(*log).is_some_and(|p| p.leader.in_sync() > 1)
+    };
     let timeout = Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0));
-    let deadline = if acks == Acks::All { shard.now + timeout } else { Moment::NEVER };
+    let bounded = acks == Acks::All && waits.iter().any(awaits_others);
+    let deadline = if bounded { shard.now + timeout } else { Moment::NEVER };
     shard.park_ack(Box::new(parked), waits, acks, deadline);
     Outcome::Parked
 }

@@ -7,8 +7,9 @@
 //! - B1. A buffer grows beyond [`SMALL`] only while a reserve (an eighth) stays free; nothing at all
 //!   is read while the limit is reached. Who may not read is paused until memory was given back.
 //! - B2. While somebody is paused, a connection that has held a large buffer or answer for
-//!   [`HELD_MAX`] without finishing or doubling it is closed, the largest first: so a few that never
-//!   finish what they began cannot keep the memory from all others.
+//!   [`HELD_MAX`] without finishing or doubling it is closed, the largest first, and those that are
+//!   paused themselves last: so a few that never finish what they began cannot keep the memory from
+//!   all others.
 //!
 //! `queued.max.request.bytes` bounds the request buffers alone; as in Kafka, a request that has begun
 //! to arrive below that bound may go over it.

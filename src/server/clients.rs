@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 
-use crate::base::Moment;
+use crate::base::{DetSet, Moment};
 use crate::metrics::Refusal;
 use crate::net::admission::Verdict;
 use crate::net::budget::{HELD_MAX, Held, RELIEF_PERIOD, SMALL};
@@ -131,8 +131,11 @@ impl Node {
         let before = Moment(now.0.saturating_sub(HELD_MAX.as_nanos() as u64));
         let total = |c: &Connection| c.held.request + c.held.answers;
         let is_stuck = |c: &Connection| total(c) > SMALL && c.is_stuck_since(before);
+        let paused: DetSet<_> = self.paused.iter().copied().collect();
         let stuck = self.connections.iter().filter(|(_, c)| is_stuck(c));
-        let Some((&id, _)) = stuck.max_by_key(|(id, c)| (total(c), **id)) else { return };
+        // Those first that keep us waiting, then those that wait for us.
+        let rank = |id: ConnectionId, c| (!paused.contains(&id), total(c), id);
+        let Some((&id, _)) = stuck.max_by_key(|(id, c)| rank(**id, c)) else { return };
         tracing::debug!(connection = id.0, "connection closed: it holds much memory for long");
         self.shard.metrics.refuse(Refusal::Memory);
         self.close(id, outside);

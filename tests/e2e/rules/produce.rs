@@ -124,6 +124,17 @@ fn acks_other_than_0_1_and_all_are_refused() {
 }
 
 #[test]
+fn a_time_out_is_for_other_replicas_and_not_for_the_disk() {
+    let (_server, mut wire) = broker();
+    let mut request = produce_request("t", 0, -1, batch(&["a"]));
+    request.timeout_ms = 0;
+    for offset in 0..20 {
+        let answer = wire.ask(&request, 9).one();
+        assert_eq!((name(answer.error_code), answer.base_offset), ("NONE", offset));
+    }
+}
+
+#[test]
 fn acks_0_gets_no_answer_and_an_error_closes_the_connection() {
     let (server, mut wire) = broker();
     wire.send(&produce_request("t", 0, 0, batch(&["a"])), 9);
