@@ -69,8 +69,13 @@ mod tests {
         .assert_eq(&of("node.count"));
         expect![[r#"
               ssl.protocol
-                  STRING, default: "TLSv1.3", dynamic for each listener
+                  STRING, default: "TLSv1.3", dynamic for each broker
                   TLS version of new sessions. Accepted; has no effect yet."#]]
         .assert_eq(&of("ssl.protocol"));
+        expect![[r"
+              ssl.keystore.location
+                  STRING, no default, dynamic for each listener
+                  File of the key store. Accepted; has no effect yet."]]
+        .assert_eq(&of("ssl.keystore.location"));
     }
 }
