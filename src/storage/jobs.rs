@@ -20,6 +20,9 @@ use crate::base::{AlignedBuf, BLOCK_BYTES, Offset, TopicId};
 use crate::runtime::disk::{Access, BackJob, Disk, DiskFile, ReadSpec};
 use crate::wire::batch::{BatchError, BatchHeader};
 
+/// Most that is written at a time. A device serves its queue in order and a commit may stand behind this.
+const SLICE_BYTES: usize = 64 << 10;
+
 /// A piece of work, and whose it is.
 pub struct Job {
     pub(super) log: Option<LogId>,
@@ -313,8 +316,8 @@ impl WriteWork {
 /// Writes whole blocks as they lie, and an unfinished one padded with zeros.
 pub(super) fn write_blocks(file: &dyn DiskFile, at: u64, bytes: &[u8]) -> io::Result<()> {
     let (whole, rest) = bytes.split_at(bytes.len() / BLOCK_BYTES * BLOCK_BYTES);
-    if !whole.is_empty() {
-        file.write_at(whole, at)?;
+    for (slice, from) in whole.chunks(SLICE_BYTES).zip((at..).step_by(SLICE_BYTES)) {
+        file.write_at(slice, from)?;
     }
     if rest.is_empty() {
         return Ok(());
@@ -381,12 +384,10 @@ pub(super) fn make_chunk(
 ) -> Result<Arc<dyn DiskFile>, StorageError> {
     let run = || {
         let file = disk.open(path, Access::Direct)?;
-        let zeros = AlignedBuf::zeroed((1 << 20).min(bytes as usize));
-        let mut at = 0;
-        while at < bytes {
+        let zeros = AlignedBuf::zeroed(SLICE_BYTES);
+        for at in (0..bytes).step_by(SLICE_BYTES) {
             let len = (bytes - at).min(zeros.len() as u64) as usize;
             file.write_at(&zeros[..len], at)?;
-            at += len as u64;
         }
         file.sync()?;
         Ok(file)
