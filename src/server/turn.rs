@@ -22,7 +22,7 @@ use crate::net::connection::{Connection, Next, Served};
 use crate::runtime::cpu;
 use crate::runtime::network::{ConnectionId, NetEvent, Network, Sent};
 use crate::shard::{CONTROLLER, Mail, Post, Shard, Slot};
-use crate::storage::{Commit, CommitDone, Job, JobDone};
+use crate::storage::{Commit, CommitDone, Job, JobDone, StoreEvent};
 
 /// What a turn touches outside of its shard.
 pub trait Outside {
@@ -99,6 +99,7 @@ pub struct Node {
     /// Connections whose produce request waits for room in the journal.
     stalled: Vec<ConnectionId>,
     events: Vec<NetEvent>,
+    store_events: Vec<StoreEvent>,
     jobs: Vec<Job>,
     /// Requests that this turn has ended.
     served: Vec<Served>,
@@ -127,6 +128,7 @@ impl Node {
             ready: Vec::new(),
             stalled: Vec::new(),
             events: Vec::new(),
+            store_events: Vec::new(),
             jobs: Vec::new(),
             served: Vec::new(),
             work: Turn::default(),
@@ -208,7 +210,7 @@ impl Node {
     }
 
     fn collect_disk(&mut self, outside: &mut impl Outside) {
-        let mut events = Vec::new();
+        let mut events = std::mem::take(&mut self.store_events);
         let now = self.shard.now;
         while let Some(done) = outside.finished_commit() {
             self.work.results += 1;
@@ -221,9 +223,10 @@ impl Node {
             self.ready.append(&mut self.stalled);
         }
         self.shard.store.take_events(&mut events);
-        for event in &events {
-            self.shard.on_store_event(event);
+        for event in events.drain(..) {
+            self.shard.on_store_event(&event);
         }
+        self.store_events = events;
     }
 
     fn collect_mail(&mut self, outside: &mut impl Outside) {
@@ -282,8 +285,8 @@ impl Node {
 
     /// Serves what can be served, answers what can be answered, until neither is left.
     fn serve_all(&mut self, outside: &mut impl Outside) {
+        let mut ready = std::mem::take(&mut self.ready);
         loop {
-            let mut ready = std::mem::take(&mut self.ready);
             for id in ready.drain(..) {
                 if let Err(reason) = self.serve(id, outside) {
                     tracing::debug!(connection = id.0, %reason, "connection closed");
@@ -306,9 +309,10 @@ impl Node {
             }
             self.shard.outbox = outbox;
             if ready.is_empty() {
+                ready.append(&mut self.ready);
+                self.ready = ready;
                 return;
             }
-            self.ready = ready;
         }
     }
 

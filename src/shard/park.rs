@@ -125,6 +125,7 @@ impl Shard {
                 self.fetches.parked.insert(connection, fetch);
             }
         }
-        self.fetches.woken.append(&mut woken);
+        woken.append(&mut self.fetches.woken);
+        self.fetches.woken = woken;
     }
 }

@@ -5,7 +5,7 @@
 //! others are not held up and the journal claims nothing that is not so.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -85,7 +85,7 @@ pub(super) enum Meta {
 pub struct Commit {
     pub(super) writer: Writer,
     pub(super) file: Arc<dyn DiskFile>,
-    pub(super) path: PathBuf,
+    pub(super) path: Arc<Path>,
     pub(super) at: u64,
     pub(super) chunk: u64,
     pub(super) generation: u64,

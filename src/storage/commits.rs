@@ -10,11 +10,10 @@
 use super::commit::{Commit, CommitDone, Direct, LogCommit, Meta};
 use super::journal::{DATA_ENTRY_BYTES, Entry, Writer};
 use super::log::{Log, Queue};
-use super::ring::chunk_path;
 use super::segment::{Kind, file_path};
 use super::store::Store;
 use super::tail::block_floor;
-use super::{LogId, StoreEvent, files};
+use super::{LogId, StoreEvent};
 use crate::base::{BLOCK_BYTES, Moment};
 
 /// Most that an entry without data takes.
@@ -81,7 +80,7 @@ impl Store {
         Some(Commit {
             writer,
             file: place.file,
-            path: chunk_path(&self.config.dir.join(files::JOURNAL), place.slot),
+            path: place.path,
             at: place.at,
             chunk: place.chunk,
             generation: self.generation,

@@ -376,23 +376,34 @@ pub(super) fn write_generation(
     files::sync_dir(disk, &journal)
 }
 
-/// Makes a journal chunk of zeros.
-pub(super) fn make_chunk(
+/// Makes a journal chunk that reads as zeros; its blocks are found when it is written to.
+pub(super) fn reserve_chunk(
     disk: &dyn Disk,
     path: &Path,
     bytes: u64,
 ) -> Result<Arc<dyn DiskFile>, StorageError> {
-    let run = || {
-        let file = disk.open(path, Access::Direct)?;
+    new_chunk(disk, path, |file| file.set_size(bytes))
+}
+
+/// Makes a journal chunk of zeros that are written: a commit costs least there.
+fn make_chunk(disk: &dyn Disk, path: &Path, bytes: u64) -> Result<Arc<dyn DiskFile>, StorageError> {
+    new_chunk(disk, path, |file| {
         let zeros = AlignedBuf::zeroed(SLICE_BYTES);
-        for at in (0..bytes).step_by(SLICE_BYTES) {
+        (0..bytes).step_by(SLICE_BYTES).try_for_each(|at| {
             let len = (bytes - at).min(zeros.len() as u64) as usize;
-            file.write_at(&zeros[..len], at)?;
-        }
-        file.sync()?;
-        Ok(file)
-    };
-    let file = run().map_err(StorageError::disk("making", path))?;
+            file.write_at(&zeros[..len], at)
+        })
+    })
+}
+
+fn new_chunk(
+    disk: &dyn Disk,
+    path: &Path,
+    fill: impl FnOnce(&dyn DiskFile) -> io::Result<()>,
+) -> Result<Arc<dyn DiskFile>, StorageError> {
+    let file = disk.open(path, Access::Direct);
+    let made = file.and_then(|file| fill(&*file).and_then(|()| file.sync()).map(|()| file));
+    let file = made.map_err(StorageError::disk("making", path))?;
     path.parent().map_or(Ok(()), |dir| files::sync_dir(disk, dir))?;
     Ok(file)
 }

@@ -5,7 +5,7 @@
 //! mark of the clean stop removed. A crash anywhere in between finds the same state again.
 
 use std::collections::VecDeque;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::StoreEvent;
@@ -77,7 +77,12 @@ impl Store {
             logs: Vec::new(),
             by_tp: DetMap::default(),
             by_dir: DetMap::default(),
-            ring: Ring::new(Vec::new(), config.journal_chunk_bytes, config.journal_chunks_max()),
+            ring: Ring::new(
+                PathBuf::new(),
+                Vec::new(),
+                config.journal_chunk_bytes,
+                config.journal_chunks_max(),
+            ),
             memory: Memory::new(config.cache_bytes, config.chunk_bytes_max),
             windows: Windows::new(config.window_bytes),
             writer: Some(Writer::new(64 << 10)),
@@ -169,15 +174,19 @@ impl Store {
                 _ => break,
             }
         }
-        if chunks.is_empty() {
-            chunks.push(jobs::make_chunk(&*self.disk, &chunk_path(journal, 0), bytes)?);
+        let is_new = chunks.is_empty();
+        if is_new {
+            chunks.push(jobs::reserve_chunk(&*self.disk, &chunk_path(journal, 0), bytes)?);
         }
         let spare = names.iter().filter_map(|n| n.strip_suffix(".chunk")?.parse::<usize>().ok());
         for slot in spare.filter(|slot| *slot >= chunks.len()) {
             let path = chunk_path(journal, slot);
             self.disk.remove_file(&path).map_err(StorageError::disk("removing", &path))?;
         }
-        self.ring = Ring::new(chunks, bytes, self.config.journal_chunks_max());
+        self.ring = Ring::new(journal.to_owned(), chunks, bytes, self.config.journal_chunks_max());
+        if is_new {
+            self.ring.note_unzeroed();
+        }
         Ok(())
     }
 }

@@ -4,6 +4,9 @@
 //! it is free again when a checkpoint says that no log needs it, and only after
 //! `journal/generation` says so too, since from then on its commits may be overwritten.
 //!
+//! The very first chunk is not zeroed, so that a new node need not wait for that: commits go to it until
+//! there is another one, and it is zeroed before it is used again.
+//!
 //! Invariant N1: live chunks are freed oldest first, so the sequences of live commits have no gap.
 
 use std::collections::VecDeque;
@@ -16,6 +19,7 @@ use crate::runtime::disk::DiskFile;
 /// A chunk file.
 struct Slot {
     file: Arc<dyn DiskFile>,
+    path: Arc<Path>,
 }
 
 /// A chunk in use.
@@ -33,8 +37,8 @@ pub(super) struct Live {
 pub(super) struct Place {
     /// The chunk's file.
     pub(super) file: Arc<dyn DiskFile>,
-    /// The file's number.
-    pub(super) slot: usize,
+    /// The file.
+    pub(super) path: Arc<Path>,
     /// First byte.
     pub(super) at: u64,
     /// The chunk's number.
@@ -45,6 +49,7 @@ pub(super) struct Place {
 
 /// The chunks of the journal.
 pub(super) struct Ring {
+    dir: PathBuf,
     chunk_bytes: u64,
     chunks_max: usize,
     slots: Vec<Slot>,
@@ -54,7 +59,12 @@ pub(super) struct Ring {
     at: u64,
     next_sequence: u64,
     next_number: u64,
-    making: bool,
+    /// The slot whose file is being made.
+    making: Option<usize>,
+    /// The slot that is in use and was not zeroed.
+    unzeroed: Option<usize>,
+    /// The slot whose file has to be zeroed before it can be used again.
+    unmade: Option<usize>,
 }
 
 /// `<dir>/journal/<number>`.
@@ -64,27 +74,39 @@ pub(super) fn chunk_path(journal: &Path, slot: usize) -> PathBuf {
 
 impl Ring {
     /// All files are free.
-    pub(super) fn new(files: Vec<Arc<dyn DiskFile>>, chunk_bytes: u64, chunks_max: usize) -> Self {
-        let free = (0..files.len()).collect();
-        let slots = files.into_iter().map(|file| Slot { file }).collect();
-        Self {
+    pub(super) fn new(
+        dir: PathBuf,
+        files: Vec<Arc<dyn DiskFile>>,
+        chunk_bytes: u64,
+        chunks_max: usize,
+    ) -> Self {
+        let mut ring = Self {
+            dir,
             chunk_bytes,
             chunks_max,
-            slots,
-            free,
+            slots: Vec::new(),
+            free: VecDeque::new(),
             live: VecDeque::new(),
             at: 0,
             next_sequence: 1,
             next_number: 1,
-            making: false,
-        }
+            making: None,
+            unzeroed: None,
+            unmade: None,
+        };
+        files.into_iter().for_each(|file| ring.on_chunk(file));
+        ring
+    }
+
+    /// The first file, which is empty, was not zeroed.
+    pub(super) fn note_unzeroed(&mut self) {
+        self.unzeroed = Some(0);
     }
 
     /// Bytes that a commit may have now, at most `limit`. A commit that only repeats what the
     /// oldest chunks hold may use the last chunks too: it is what frees the oldest.
     pub(super) fn room(&self, limit: u64, repeats: bool) -> u64 {
-        let free = self.free.len() + self.chunks_max.saturating_sub(self.slots.len());
-        let reserve = if repeats { 0 } else { (self.chunks_max / 4).max(1) };
+        let (free, reserve) = (self.free_and_unmade(), if repeats { 0 } else { self.reserve() });
         let here = if self.live.is_empty() { 0 } else { self.chunk_bytes - self.at };
         if free > reserve && !self.free.is_empty() {
             limit
@@ -95,13 +117,28 @@ impl Ring {
         }
     }
 
+    fn free_and_unmade(&self) -> usize {
+        let unmade = self.chunks_max.saturating_sub(self.slots.len());
+        self.free.len() + unmade + usize::from(self.unmade.is_some())
+    }
+
+    /// Chunks that only a commit may take that frees others.
+    fn reserve(&self) -> usize {
+        (self.chunks_max / 4).max(1)
+    }
+
+    /// Whether a commit of `bytes` goes to the newest chunk.
     fn fits(&self, bytes: usize) -> bool {
-        self.at + bytes as u64 <= self.chunk_bytes
+        let Some(live) = self.live.back() else { return false };
+        let leaves = self.unzeroed == Some(live.slot)
+            && !self.free.is_empty()
+            && self.free_and_unmade() > self.reserve();
+        !leaves && self.at + bytes as u64 <= self.chunk_bytes
     }
 
     /// Takes a place for a commit of `bytes` (padded); `None` when the journal is full.
     pub(super) fn take(&mut self, bytes: usize) -> Option<Place> {
-        if self.live.is_empty() || !self.fits(bytes) {
+        if !self.fits(bytes) {
             let slot = self.free.pop_front()?;
             let number = self.next_number;
             self.next_number += 1;
@@ -110,9 +147,10 @@ impl Ring {
             self.at = 0;
         }
         let live = self.live.back()?;
+        let slot = &self.slots[live.slot];
         let place = Place {
-            file: Arc::clone(&self.slots[live.slot].file),
-            slot: live.slot,
+            file: Arc::clone(&slot.file),
+            path: Arc::clone(&slot.path),
             at: self.at,
             chunk: live.number,
             sequence: self.next_sequence,
@@ -152,7 +190,10 @@ impl Ring {
     /// Chunks up to `number` are needed no more.
     pub(super) fn free_upto(&mut self, number: u64) {
         while let Some(live) = self.live.pop_front_if(|l| l.number <= number) {
-            self.free.push_back(live.slot);
+            match self.unzeroed.take_if(|slot| *slot == live.slot) {
+                Some(slot) => self.unmade = Some(slot),
+                None => self.free.push_back(live.slot),
+            }
         }
     }
 
@@ -163,15 +204,21 @@ impl Ring {
 
     /// The slot of a chunk that ought to be made now, when there is one.
     pub(super) fn wants_chunk(&mut self) -> Option<usize> {
-        let wants = !self.making && self.free.is_empty() && self.slots.len() < self.chunks_max;
-        self.making |= wants;
-        wants.then_some(self.slots.len())
+        let new = (self.slots.len() < self.chunks_max).then_some(self.slots.len());
+        let is_due = self.making.is_none() && self.free.is_empty();
+        self.making = if is_due { self.unmade.or(new) } else { return None };
+        self.making
     }
 
     /// The chunk that [`Self::wants_chunk`] asked for is there.
     pub(super) fn on_chunk(&mut self, file: Arc<dyn DiskFile>) {
-        self.making = false;
-        self.free.push_back(self.slots.len());
-        self.slots.push(Slot { file });
+        let slot = self.making.take().unwrap_or(self.slots.len());
+        self.unmade.take_if(|unmade| *unmade == slot);
+        self.free.push_back(slot);
+        let made = Slot { file, path: chunk_path(&self.dir, slot).into() };
+        match self.slots.get_mut(slot) {
+            Some(old) => *old = made,
+            None => self.slots.push(made),
+        }
     }
 }
