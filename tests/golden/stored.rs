@@ -5,7 +5,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use klamm::base::Offset;
 use klamm::wire::batch::{self, HEADER_BYTES};
@@ -14,6 +13,8 @@ use klamm::wire::record::{self, ProducerStamp};
 
 use crate::common::server::{Server, klamm};
 use crate::common::wire::{Wire, batch_of, stamp};
+use crate::java::Java;
+use crate::tools::Ended;
 
 /// A server whose partition `TOPIC-0` has the files of a directory of Kafka.
 fn server_with(topic: &str, change: impl FnOnce(&Path)) -> (Server, Wire) {
@@ -157,23 +158,6 @@ fn old_records_of_a_topic_that_keeps_them_outlive_a_restart() {
     }
 }
 
-/// Kafka's tool over files, when a Kafka lies beside the clone: its two outputs.
-fn kafka_dump(arguments: &[&str]) -> Option<(String, String)> {
-    if !crate::oracle().exists() {
-        println!("no Apache Kafka beside the clone: nothing is compared");
-        return None;
-    }
-    let mut command = Command::new(crate::oracle());
-    command.env("ORACLE_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join("oracle"));
-    command.args(["run", "org.apache.kafka.tools.DumpLogSegments"]).args(arguments);
-    let output = command.output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    // The first run brings Kafka's files, and what does that resets the terminal's colours.
-    let (out, err) = (text(output.stdout), text(output.stderr).replace("\u{1b}[0m", ""));
-    assert!(output.status.success(), "{err}");
-    Some((out, err))
-}
-
 #[test]
 fn kafkas_tool_reads_what_was_written_here_and_ours_prints_the_same() {
     let mut server = Server::start();
@@ -190,6 +174,7 @@ fn kafkas_tool_reads_what_was_written_here_and_ours_prints_the_same() {
     assert!(status.success());
     let written = server.place.data().join("node-0/dumped-0");
     let dirs = [written, data().join("copied-0"), data().join("compacted-0")];
+    let Some(mut java) = Java::start() else { return };
     for dir in dirs {
         let scratch = server.place.dir.join("dump");
         let _ = fs::remove_dir_all(&scratch);
@@ -204,8 +189,9 @@ fn kafkas_tool_reads_what_was_written_here_and_ours_prints_the_same() {
         let list = own.join(",");
         let arguments = ["--print-data-log", "--files", &list];
         let ours = klamm(&[&["dump-log"], &arguments[..]].concat()).output().unwrap();
-        let Some((out, err)) = kafka_dump(&arguments) else { return };
-        assert_eq!(String::from_utf8(ours.stdout).unwrap(), out);
+        let class = "org.apache.kafka.tools.DumpLogSegments";
+        let Ended { out, err, code } = java.run(class, &arguments, "", super::PATIENCE);
+        assert_eq!((&*String::from_utf8(ours.stdout).unwrap(), &*code), (&*out, "0"));
         let sorted = |text: &str| {
             let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
             lines.sort();
