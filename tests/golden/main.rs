@@ -175,15 +175,16 @@ fn record() {
     let started = (0..5).any(|_| run(&start));
     assert!(started, "oracle {start:?}");
     let recorded = std::panic::catch_unwind(|| {
+        // The tools list all that there is: they come first.
+        for name in tools::SCRIPTS.into_iter().filter(|name| asked(name)) {
+            println!("{name}");
+            tools::record(name, place.port);
+        }
         for name in scenarios().into_iter().filter(|name| asked(name)) {
             println!("{name}");
             let (path, text) = text_of(&name);
             fs::write(path, play::play(&text, place.port, || {})).unwrap();
         }
-        tools::SCRIPTS.into_iter().filter(|name| asked(name)).for_each(|name| {
-            println!("{name}");
-            tools::record(name, place.port);
-        });
     });
     run(&["stop".to_owned()]);
     recorded.unwrap();

@@ -127,7 +127,7 @@ fn play(script: &str, port: u16, run: &mut Run<'_>) -> String {
 }
 
 /// A consumer as the only member of a group.
-fn join(address: &str, group: &str, topic: &str) -> BaseConsumer {
+pub fn join(address: &str, group: &str, topic: &str) -> BaseConsumer {
     let mut config = rdkafka::ClientConfig::new();
     config.set("bootstrap.servers", address).set("group.id", group).set("client.id", "member");
     let consumer: BaseConsumer = config.set("enable.auto.commit", "false").create().unwrap();
@@ -149,7 +149,7 @@ fn normal(text: &str, port: u16) -> Vec<String> {
         (r"\(([0-9]{4}-[0-9]{2}-[0-9]{2}|adminclient)[^)]*\)", "()"),
         (r#""timestamp":[0-9]+"#, r#""timestamp":TIME"#),
         (r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}[:,][0-9]{3}", "TIME"),
-        (r"(?m)^[0-9]+( +\t.*\t)[0-9]{13}(\t.*)$", "N${1}TIME$2"),
+        (r"(?m)^[0-9]+ +(\t.*\t)[0-9]{13}(\t.*)$", "N${1}TIME$2"),
     ];
     let mut text = text.replace(&port.to_string(), "PORT");
     for (regex, with) in parts {
@@ -158,9 +158,12 @@ fn normal(text: &str, port: u16) -> Vec<String> {
     let measured = r"records/sec|latency|^Percentiles|^TIME,|_throughput|^[0-9]+\t[0-9.]+$|^LeaderEpoch|^HighWatermark|\tLeader$";
     let measured = Regex::new(measured).unwrap();
     let number = Regex::new(r"[0-9]+(\.[0-9]+)?").unwrap();
+    let padding = Regex::new(" +\t").unwrap();
     let without = |line: &str| {
-        let is_measured = measured.is_match(line);
-        if is_measured { number.replace_all(line, "N").into_owned() } else { line.to_owned() }
+        if !measured.is_match(line) {
+            return line.to_owned();
+        }
+        padding.replace_all(&number.replace_all(line, "N"), "\t").into_owned()
     };
     let traces = ["\tat ", "\t... ", "Caused by: ", " org.apache.kafka."];
     let is_trace = |l: &str| traces.iter().any(|begin| l.starts_with(begin));
