@@ -3,8 +3,9 @@
 //!
 //! A line `$ TOOL ARGUMENTS [< LINE|LINE]` runs a tool, with the address of the broker as its first
 //! arguments or in the place of `BOOTSTRAP`; lines that begin with two blanks are what it printed, and
-//! `= CODE` how it ended. With `$~` what it prints has no order, and is sorted. `& GROUP TOPIC` starts a consumer and waits until it is the one member of
-//! its group; `& stop` stops it. Stack traces and helps are left out.
+//! `= CODE` how it ended. With `$~` what it prints has no order, and is sorted. `& GROUP TOPIC` starts
+//! a consumer and waits until it is the one member of its group; `& stop` stops it. Stack traces and
+//! helps are left out.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -72,7 +73,7 @@ type Run<'a> = dyn FnMut(&str, &[&str], &str) -> Ended + 'a;
 fn kafkas(java: &mut Java, tool: &str, arguments: &[&str], input: &str) -> Ended {
     let (_, class) = CLASSES.iter().find(|(name, _)| *name == tool).expect(tool);
     // This one never ends by itself.
-    let limit = if tool == "replica-verification" { Duration::from_secs(3) } else { PATIENCE };
+    let limit = if tool == "replica-verification" { Duration::from_secs(8) } else { PATIENCE };
     java.run(class, arguments, input, limit)
 }
 
@@ -155,8 +156,9 @@ fn normal(text: &str, port: u16) -> Vec<String> {
     for (regex, with) in parts {
         text = Regex::new(regex).unwrap().replace_all(&text, with).into_owned();
     }
-    let measured = r"records/sec|latency|^Percentiles|^TIME,|_throughput|^[0-9]+\t[0-9.]+$|^LeaderEpoch|^HighWatermark|\tLeader$";
-    let measured = Regex::new(measured).unwrap();
+    let performance = r"records/sec|latency|^Percentiles|^TIME,|_throughput|^[0-9]+\t[0-9.]+$";
+    let quorum = r"^LeaderEpoch|^HighWatermark|\tLeader$";
+    let measured = Regex::new(&format!("{performance}|{quorum}")).unwrap();
     let number = Regex::new(r"[0-9]+(\.[0-9]+)?").unwrap();
     let padding = Regex::new(" +\t").unwrap();
     let without = |line: &str| {
