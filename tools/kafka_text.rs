@@ -64,8 +64,25 @@ pub(crate) fn execution_exception(error: &ClientError) -> String {
         ClientError::Refused { .. } => {
             format!("java.util.concurrent.ExecutionException: {}", exception_of(error))
         }
+        ClientError::Unsupported { api, .. } => format!(
+            "java.util.concurrent.ExecutionException: \
+             org.apache.kafka.common.errors.UnsupportedVersionException: The node does not support {}",
+            upper_snake(api)
+        ),
         other => other.to_string(),
     }
+}
+
+/// The name of an API as Kafka's client prints it: `ListOffsets` is `LIST_OFFSETS`.
+fn upper_snake(name: &str) -> String {
+    let mut out = String::new();
+    for c in name.chars() {
+        if c.is_ascii_uppercase() && !out.is_empty() {
+            out.push('_');
+        }
+        out.push(c.to_ascii_uppercase());
+    }
+    out
 }
 
 /// Kafka's exception class of a code: mostly its name in camel case.
@@ -104,5 +121,16 @@ mod tests {
             exception(ErrorCode::GROUP_AUTHORIZATION_FAILED, Some("no")),
             format!("{prefix}GroupAuthorizationException: no")
         );
+    }
+
+    #[test]
+    fn an_api_that_is_not_offered_is_named_as_by_kafkas_client() {
+        let theirs = "does not offer it".to_owned();
+        let e =
+            ClientError::Unsupported { api: "AlterClientQuotas", ours_min: 0, ours_max: 1, theirs };
+        let wants = "java.util.concurrent.ExecutionException: \
+                     org.apache.kafka.common.errors.UnsupportedVersionException: The node does not \
+                     support ALTER_CLIENT_QUOTAS";
+        assert_eq!(execution_exception(&e), wants);
     }
 }

@@ -3,6 +3,7 @@
 //! A group that is not known is described as dead; from v6 it is an error as well.
 
 use crate::api::Outcome;
+use crate::api::change::clipped;
 use crate::coordinator::{Described, DescribedMember, GroupError};
 use crate::msg;
 use crate::shard::{Call, Shard};
@@ -24,7 +25,7 @@ pub fn handle(shard: &mut Shard, call: &Call, request: DescribeGroupsRequest) ->
             Err(GroupError::GroupIdNotFound) if call.version < NOT_FOUND_FROM => {
                 msg!(DescribedGroup { group_state: StrBytes::from(DEAD) })
             }
-            Err(error) => failure(error),
+            Err(error) => failure(&group_id, error),
         };
         if let (Some(operations), 0) = (operations, group.error_code) {
             group.authorized_operations = operations;
@@ -36,11 +37,11 @@ pub fn handle(shard: &mut Shard, call: &Call, request: DescribeGroupsRequest) ->
     Outcome::answer(call, &response)
 }
 
-fn failure(error: GroupError) -> DescribedGroup {
+fn failure(group_id: &str, error: GroupError) -> DescribedGroup {
     let not_found = error == GroupError::GroupIdNotFound;
     msg!(DescribedGroup {
         error_code: ErrorCode::from(error).0,
-        error_message: not_found.then(|| error.to_string().into()),
+        error_message: not_found.then(|| clipped(&format!("Group {group_id} not found."))),
         group_state: StrBytes::from(if not_found { DEAD } else { "" }),
     })
 }
@@ -62,4 +63,25 @@ fn success(group: Described) -> DescribedGroup {
         protocol_data: StrBytes::from(&*group.protocol),
         members: group.members.into_iter().map(member).collect(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::testing::World;
+    use crate::wire::messages::{FindCoordinatorRequest, FindCoordinatorResponse};
+
+    #[test]
+    fn a_group_that_is_not_there_is_dead_and_from_v6_an_error_in_kafkas_words() {
+        let mut world = World::new(1, "");
+        let find = msg!(FindCoordinatorRequest { coordinator_keys: vec!["a".into()] });
+        let _: FindCoordinatorResponse = world.ask(0, 4, &find);
+        let request = msg!(DescribeGroupsRequest { groups: vec!["a".into()] });
+        for (version, code, message) in [(5, 0, None), (6, 69, Some("Group a not found."))] {
+            let answer: DescribeGroupsResponse = world.ask(0, version, &request);
+            let group = &answer.groups[0];
+            assert_eq!((group.error_code, group.error_message.as_deref()), (code, message));
+            assert_eq!(&*group.group_state, DEAD);
+        }
+    }
 }

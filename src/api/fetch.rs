@@ -171,6 +171,8 @@ struct Fetch {
     deadline: Moment,
     /// The client's wait is over, but all there is lies on disk and is on its way.
     awaits_disk: bool,
+    /// It was looked at before, and had to wait.
+    has_waited: bool,
     min_bytes: i32,
     max_bytes: i32,
     read_committed: bool,
@@ -208,6 +210,7 @@ fn begin(shard: &mut Shard, call: &Call, request: Request) -> Result<Fetch, Erro
         call: call.clone(),
         deadline: now + wait,
         awaits_disk: false,
+        has_waited: false,
         min_bytes: request.min_bytes,
         max_bytes: request.max_bytes.clamp(0, shard.config.fetch_bytes_max),
         read_committed: request.read_committed,
@@ -256,6 +259,7 @@ impl ParkedFetch for Fetch {
             self.awaits_disk = true;
             self.deadline = shard.now + DISK_WAIT;
         }
+        self.has_waited = true;
         answer
     }
 }
@@ -426,6 +430,7 @@ impl Fetch {
             Err(Missing::NotLeader) => {
                 return PartitionData::failed(ErrorCode::NOT_LEADER_OR_FOLLOWER);
             }
+            Err(missing) if self.has_waited => return PartitionData::failed(missing.into()),
             Err(missing) => return PartitionData::unknown(missing.into()),
         };
         let Some(partition) = shard.partitions.get(log) else {

@@ -53,7 +53,7 @@ impl PartitionData {
         }
     }
 
-    /// For a partition that does not exist, Kafka sends an empty list, not null.
+    /// For a partition that does not exist when it is asked for, Kafka sends an empty list, not null.
     pub(super) fn unknown(code: ErrorCode) -> Self {
         Self { aborted: Some(0), ..Self::failed(code) }
     }

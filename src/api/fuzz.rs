@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::table::{self, APIS};
 use super::testing::{World, samples};
-use crate::base::fuzzing::fuzz;
+use crate::base::fuzzing::{corpus, fuzz};
 use crate::msg;
 use crate::wire::ApiVersion;
 use crate::wire::codec::Codec;
@@ -151,6 +151,10 @@ fn damaged_requests_of_every_api_are_answered_or_close_the_connection() {
         valid.extend(
             (api.min..=api.max).map(|v| ((api.key, v), table::defaults(api.key, v).0.to_vec())),
         );
+    }
+    for (name, body) in corpus("requests.txt") {
+        let (key, version) = name.split_once(' ').unwrap();
+        valid.push(((key.parse().unwrap(), version.parse().unwrap()), body));
     }
     let mut world = World::new(2, "auto.create.topics.enable=false");
     world.create("a", &[0, 1]);

@@ -8,7 +8,7 @@ pub(super) const TOPIC: i32 = bits(&[3, 4, 5, 6, 7, 8, 10, 11]);
 pub(super) const CLUSTER: i32 = bits(&[5, 7, 8, 9, 10, 11, 12]);
 /// The client did not ask.
 pub(super) const NOT_ASKED: i32 = i32::MIN;
-/// What is said where rules would be needed.
+/// What is said where rules would be changed.
 pub(super) const NO_AUTHORIZER: &str = "No Authorizer is configured.";
 /// Kind and name of whoever has not authenticated.
 pub(super) const USER: &str = "User";

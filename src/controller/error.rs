@@ -33,7 +33,8 @@ pub enum ControllerError {
     NoReplicas,
     /// More replicas than nodes.
     #[error(
-        "Unable to replicate the partition {wanted} time(s): The target replication factor of {wanted} cannot be reached because only {nodes} broker(s) are registered."
+        "Unable to replicate the partition {wanted} time(s): The target replication factor of {wanted} cannot be reached because only {nodes} \
+         broker(s) are registered or some brokers have all their log directories cordoned."
     )]
     TooFewNodes { wanted: usize, nodes: usize },
     /// More replicas than one, which is all there is for now.

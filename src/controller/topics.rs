@@ -420,7 +420,7 @@ mod tests {
                 x: Number of partitions was set to an invalid non-positive value.
                 x: Replication factor must be larger than 0, or -1 to use the default value.
                 x: Replication factor must be larger than 0, or -1 to use the default value.
-                x: Unable to replicate the partition 9 time(s): The target replication factor of 9 cannot be reached because only 2 broker(s) are registered.
+                x: Unable to replicate the partition 9 time(s): The target replication factor of 9 cannot be reached because only 2 broker(s) are registered or some brokers have all their log directories cordoned.
                 x: Unable to replicate the partition 2 time(s): replication does not exist yet; use a replication factor of 1.
                 x: Excessively large number of partitions per request.
                 x: Excessively large number of partitions per request.

@@ -3,10 +3,19 @@
 use super::index::Index;
 use super::journal::{self, Entry};
 use super::{files, segment};
-use crate::base::fuzzing::fuzz;
+use crate::base::fuzzing::{corpus, fuzz};
 use crate::base::{Offset, TopicId, TopicPartition};
 use crate::partition::epochs::Epochs;
 use crate::partition::producers::Producers;
+
+fn named((name, bytes): (&str, Vec<u8>)) -> (String, Vec<u8>) {
+    (name.to_owned(), bytes)
+}
+
+/// Files of a kind that brokers wrote.
+fn of_corpus(kind: &str) -> Vec<(String, Vec<u8>)> {
+    corpus("files.txt").into_iter().filter(|(name, _)| name == kind).collect()
+}
 
 #[test]
 fn the_journal_is_read_up_to_the_damage() {
@@ -18,7 +27,9 @@ fn the_journal_is_read_up_to_the_damage() {
     writer.push(tp, &Entry::LogStart { offset: Offset(5), segment: Offset(0) });
     writer.push(tp, &Entry::Delete);
     let valid = writer.finish(9, 4).to_vec();
-    fuzz(&[("journal", valid)], |_, bytes| {
+    let mut inputs = of_corpus("journal");
+    inputs.push(("journal".to_owned(), valid));
+    fuzz(&inputs, |_, bytes| {
         // As it is, and with a checksum that fits, as another program could have written it.
         let mut summed = bytes.to_vec();
         if summed.len() >= 36 {
@@ -28,8 +39,10 @@ fn the_journal_is_read_up_to_the_damage() {
                 summed[8..12].copy_from_slice(&sum);
             }
         }
+        // In the generation that it says it is of.
+        let generation = bytes.get(16..24).map_or(9, |b| u64::from_le_bytes(b.try_into().unwrap()));
         for bytes in [bytes, &summed] {
-            if let Some(commit) = journal::Commit::parse(bytes, 9) {
+            if let Some(commit) = journal::Commit::parse(bytes, generation) {
                 assert!(commit.length <= bytes.len());
                 assert!(commit.entries().take_while(Result::is_ok).count() <= bytes.len());
             }
@@ -52,9 +65,10 @@ fn indexes_are_read_or_built_anew() {
     };
     let size = 1 << 20;
     assert!(Index::decode(Offset(5), size, &offsets, &times).is_some());
-    let valid = [("offsets", offsets.clone()), ("times", times.clone())];
+    let own = [("offsets", offsets.clone()), ("times", times.clone())];
+    let valid = [own.map(named).to_vec(), of_corpus("offsets"), of_corpus("times")].concat();
     fuzz(&valid, |which, bytes| {
-        let (offsets, times) = match *which {
+        let (offsets, times) = match which.as_str() {
             "offsets" => (bytes, times.as_slice()),
             _ => (offsets.as_slice(), bytes),
         };
@@ -84,7 +98,7 @@ fn small_files_are_read_or_named_as_damaged() {
     }
     let snapshot = producers.snapshot();
     assert_eq!(Producers::from_snapshot(&snapshot).unwrap().len(), 3);
-    let valid = [
+    let own = [
         ("metadata", text("version: 0\ntopic_id: AAAAAAAAAAAAAAAAAAAAAQ")),
         ("epochs", text("0\n2\n0 0\n3 17\n")),
         ("checkpoint", text("0\n2\norders 0 5\norders 1 17\n")),
@@ -92,9 +106,11 @@ fn small_files_are_read_or_named_as_damaged() {
         ("name", text("00000000000000000042.timeindex")),
         ("snapshot", snapshot),
     ];
+    let kinds = ["metadata", "epochs", "checkpoint", "snapshot"];
+    let valid = [own.map(named).to_vec(), kinds.map(of_corpus).concat()].concat();
     fuzz(&valid, |which, bytes| {
         let text = String::from_utf8_lossy(bytes);
-        match *which {
+        match which.as_str() {
             "metadata" => drop(files::parse_metadata(bytes)),
             "epochs" => drop(Epochs::from_text(&text)),
             "checkpoint" => drop(files::parse_offsets(&text)),

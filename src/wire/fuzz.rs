@@ -5,27 +5,27 @@ use super::batch::{self, BatchHeader, HEADER_BYTES};
 use super::codec::Codec;
 use super::frame::{self, Reader, RequestHeader};
 use super::record::{self, BatchBuilder, ProducerStamp};
-use crate::base::fuzzing::fuzz;
+use crate::base::fuzzing::{corpus, fuzz};
 
 const LIMIT: usize = 1 << 20;
 const CODECS: [Codec; 5] = [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd];
 
-fn batches() -> Vec<(Codec, Vec<u8>)> {
+fn batches() -> Vec<(String, Vec<u8>)> {
     let of = |codec: Codec| {
         let mut builder = BatchBuilder::default();
         let header = ("h", Some(b"v".as_slice()));
         builder.push(1_700_000_000_000, Some(b"key"), Some(&[b'x'; 300]), &[header]);
         builder.push(1_700_000_000_007, None, None, &[]);
         builder.push(1_700_000_000_009, Some(b""), Some(b""), &[]);
-        (codec, builder.build(codec, ProducerStamp::NONE).unwrap().to_vec())
+        (codec.name().to_owned(), builder.build(codec, ProducerStamp::NONE).unwrap().to_vec())
     };
-    CODECS.map(of).to_vec()
+    [CODECS.map(of).to_vec(), corpus("batches.txt")].concat()
 }
 
 #[test]
 fn frames_and_headers_of_any_bytes_are_read_or_refused() {
     let header = b"\0\0\0\x11\0\x12\0\x03\0\0\0\x07\0\x04test\0";
-    let valid = vec![("header", header.to_vec()), ("nothing", vec![])];
+    let valid = [("header", header.to_vec()), ("nothing", vec![])];
     fuzz(&valid, |_, bytes| {
         for limit in [0, 100, usize::MAX] {
             if let Ok(Some(size)) = frame::frame_bytes(bytes, limit) {
@@ -74,7 +74,13 @@ fn batches_of_any_bytes_are_read_or_refused() {
 fn every_codec_refuses_or_stays_inside_the_limit() {
     let text = b"to be or not to be, that is the question ".repeat(100);
     let of = |codec: Codec| (codec, codec.compress(&text, codec.default_level()).unwrap());
-    fuzz(&CODECS.map(of), |codec, bytes| {
+    let mut valid = CODECS.map(of).to_vec();
+    for (_, batch) in corpus("batches.txt") {
+        let header = BatchHeader::parse(&batch).unwrap();
+        let codec = Codec::from_id(header.codec_id()).unwrap();
+        valid.push((codec, batch[HEADER_BYTES..].to_vec()));
+    }
+    fuzz(&valid, |codec, bytes| {
         for limit in [100, LIMIT] {
             if let Ok(plain) = codec.decompress(bytes, limit) {
                 assert!(plain.len() <= limit);

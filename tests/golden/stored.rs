@@ -5,7 +5,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use klamm::base::Offset;
 use klamm::wire::batch::{self, HEADER_BYTES};
@@ -14,6 +13,8 @@ use klamm::wire::record::{self, ProducerStamp};
 
 use crate::common::server::{Server, klamm};
 use crate::common::wire::{Wire, batch_of, stamp};
+use crate::java::Java;
+use crate::tools::Ended;
 
 /// A server whose partition `TOPIC-0` has the files of a directory of Kafka.
 fn server_with(topic: &str, change: impl FnOnce(&Path)) -> (Server, Wire) {
@@ -157,23 +158,6 @@ fn old_records_of_a_topic_that_keeps_them_outlive_a_restart() {
     }
 }
 
-/// Kafka's tool over files, when a Kafka lies beside the clone: its two outputs.
-fn kafka_dump(arguments: &[&str]) -> Option<(String, String)> {
-    if !crate::oracle().exists() {
-        println!("no Apache Kafka beside the clone: nothing is compared");
-        return None;
-    }
-    let mut command = Command::new(crate::oracle());
-    command.env("ORACLE_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join("oracle"));
-    command.args(["run", "org.apache.kafka.tools.DumpLogSegments"]).args(arguments);
-    let output = command.output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    // The first run brings Kafka's files, and what does that resets the terminal's colours.
-    let (out, err) = (text(output.stdout), text(output.stderr).replace("\u{1b}[0m", ""));
-    assert!(output.status.success(), "{err}");
-    Some((out, err))
-}
-
 #[test]
 fn kafkas_tool_reads_what_was_written_here_and_ours_prints_the_same() {
     let mut server = Server::start();
@@ -190,34 +174,83 @@ fn kafkas_tool_reads_what_was_written_here_and_ours_prints_the_same() {
     assert!(status.success());
     let written = server.place.data().join("node-0/dumped-0");
     let dirs = [written, data().join("copied-0"), data().join("compacted-0")];
+    let Some(mut java) = Java::start() else { return };
     for dir in dirs {
-        let scratch = server.place.dir.join("dump");
-        let _ = fs::remove_dir_all(&scratch);
-        fs::create_dir(&scratch).unwrap();
-        // Kafka's tool cuts indexes to their size, so it gets files of its own.
-        let own = files(&dir).into_iter().map(|file| {
-            let copy = scratch.join(file.file_name().unwrap());
-            fs::copy(&file, &copy).unwrap();
-            copy.to_str().unwrap().to_owned()
-        });
-        let own: Vec<_> = own.collect();
-        let list = own.join(",");
-        let arguments = ["--print-data-log", "--files", &list];
-        let ours = klamm(&[&["dump-log"], &arguments[..]].concat()).output().unwrap();
-        let Some((out, err)) = kafka_dump(&arguments) else { return };
-        assert_eq!(String::from_utf8(ours.stdout).unwrap(), out);
-        let sorted = |text: &str| {
-            let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
-            lines.sort();
-            lines
-        };
-        let unknown = |line: &String| line.starts_with("Ignoring unknown file");
-        // Kafka's tool has no order among the files that it complains about.
-        assert_eq!(sorted(&String::from_utf8(ours.stderr).unwrap()), sorted(&err));
+        let (out, err) = same_dump(&mut java, &dir, &server.place.dir, "--print-data-log");
         if dir.ends_with("dumped-0") {
-            let complaints: Vec<_> = sorted(&err).into_iter().filter(|l| !unknown(l)).collect();
+            let unknown = |line: &&str| line.starts_with("Ignoring unknown file");
+            let complaints: Vec<_> = err.lines().filter(|l| !unknown(l)).collect();
             assert!(complaints.is_empty(), "{complaints:?}");
             assert!(!out.contains("isvalid: false") && !out.contains("invalid bytes"), "{out}");
         }
     }
+}
+
+/// Has the files of a directory printed by Kafka's tool and by ours, which must say the same.
+fn same_dump(java: &mut Java, dir: &Path, place: &Path, flag: &str) -> (String, String) {
+    let scratch = place.join("dump");
+    let _ = fs::remove_dir_all(&scratch);
+    fs::create_dir(&scratch).unwrap();
+    // Kafka's tool cuts indexes to their size, so it gets files of its own.
+    let own = files(dir).into_iter().map(|file| {
+        let copy = scratch.join(file.file_name().unwrap());
+        fs::copy(&file, &copy).unwrap();
+        copy.to_str().unwrap().to_owned()
+    });
+    let arguments = [flag, "--files", &own.collect::<Vec<_>>().join(",")];
+    let ours = klamm(&[&["dump-log"], &arguments[..]].concat()).output().unwrap();
+    let class = "org.apache.kafka.tools.DumpLogSegments";
+    let Ended { out, err, code } = java.run(class, &arguments, "", super::PATIENCE);
+    assert_eq!((&*String::from_utf8(ours.stdout).unwrap(), &*code), (&*out, "0"));
+    let sorted = |text: &str| {
+        let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    // Kafka's tool has no order among the files that it complains about.
+    assert_eq!(sorted(&String::from_utf8(ours.stderr).unwrap()), sorted(&err));
+    (out, err)
+}
+
+#[test]
+fn the_records_of_groups_have_the_words_that_kafkas_tool_has_for_them() {
+    let Some(mut java) = Java::start() else { return };
+    let mut server = Server::start();
+    let mut wire = Wire::connect(server.address(0));
+    wire.create("words", 1, &[]);
+    for name in ["consumer_offsets.txt", "consumer_groups.txt", "group_records.txt"] {
+        let text = fs::read_to_string(crate::folder().join("../data").join(name)).unwrap();
+        let mut builder = record::BatchBuilder::default();
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            let (key, value) = line.split_once(' ').unwrap();
+            let value = (value != "-").then(|| unhex(value));
+            builder.push(1, Some(&unhex(key)), value.as_deref(), &[]);
+        }
+        let batch = builder.build(Codec::None, ProducerStamp::NONE).unwrap();
+        assert_eq!(wire.produce("words", 0, batch).error_code, 0);
+    }
+    // And what is written here of a group.
+    drop(crate::tools::join(&server.bootstrap(), "dumped", "words"));
+    let (status, _) = server.signal(libc::SIGTERM);
+    assert!(status.success());
+    let node = server.place.data().join("node-0");
+    let own = fs::read_dir(&node).unwrap().map(|entry| entry.unwrap().path());
+    let is_used = |dir: &PathBuf| {
+        dir.to_string_lossy().contains("__consumer_offsets-")
+            && files(dir)
+                .iter()
+                .any(|f| f.ends_with("00000000000000000000.log") && f.metadata().unwrap().len() > 0)
+    };
+    let mut dirs: Vec<_> = own.filter(is_used).collect();
+    assert_eq!(dirs.len(), 1, "{dirs:?}");
+    dirs.push(node.join("words-0"));
+    for dir in dirs {
+        let (out, _) = same_dump(&mut java, &dir, &server.place.dir, "--offsets-decoder");
+        assert!(out.contains(r#" key: {"type":"2","data":{"group":""#), "{out}");
+    }
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let digits = text.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap());
+    digits.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect()
 }

@@ -1,7 +1,8 @@
 //! `klamm configs` (kafka-configs.sh): show and change the configs of topics, brokers, their loggers,
-//! groups and client metrics.
+//! groups and client metrics, and the quotas of users, clients and addresses.
 
 mod options;
+mod quotas;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
@@ -43,10 +44,24 @@ pub(crate) fn run(args: &[String]) -> ExitCode {
 fn act(options: &Options) -> Outcome<()> {
     let task = options.task()?;
     let mut client = options.broker.connect("adminclient", None)?;
-    match (&task.change, &task.name) {
-        (Some(change), Some(name)) => alter(&mut client, task.kind, name, change),
-        _ => describe(&mut client, &task, options.all),
+    let (kind, has_quotas) = (task.kind, task.kind.has_quotas());
+    let (Some(change), Some(name)) = (&task.change, &task.name) else {
+        if has_quotas {
+            return quotas::describe(&mut client, &task);
+        }
+        return describe(&mut client, &task, options.all);
+    };
+    if has_quotas {
+        quotas::alter(&mut client, &task, change)?;
+    } else {
+        alter(&mut client, kind, name, change)?;
     }
+    if name.is_empty() {
+        println!("Completed updating default config for {} in the cluster.", kind.name);
+    } else {
+        println!("Completed updating config for {} {name}.", kind.singular());
+    }
+    Ok(())
 }
 
 fn describe(client: &mut Client, task: &Task, all: bool) -> Outcome<()> {
@@ -181,11 +196,6 @@ fn alter(
     for result in &answer.responses {
         let message = result.error_message.as_deref();
         ClientError::check("IncrementalAlterConfigs", result.error_code, message)?;
-    }
-    if name.is_empty() {
-        println!("Completed updating default config for {} in the cluster.", kind.name);
-    } else {
-        println!("Completed updating config for {} {name}.", kind.singular());
     }
     Ok(())
 }

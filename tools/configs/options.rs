@@ -1,8 +1,9 @@
 //! Flags of `klamm configs`, what they mean together, and the text forms of configs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::net::ToSocketAddrs as _;
 
-use clap::Parser;
+use clap::{ArgAction, Parser};
 
 use crate::tools::cli::{self, Outcome, ToolError};
 use crate::tools::properties::Properties;
@@ -19,15 +20,16 @@ pub(super) struct Options {
     /// Change configs
     #[arg(long, help_heading = "Actions")]
     alter: bool,
-    /// What the configs belong to: topics, brokers, broker-loggers, groups, client-metrics
+    /// What the configs belong to: topics, brokers, broker-loggers, groups, client-metrics, users,
+    /// clients, ips
     #[arg(long, value_name = "TYPE")]
     entity_type: Vec<String>,
     /// Which of them: topic, broker id, group, name
     #[arg(long, value_name = "NAME")]
-    entity_name: Option<String>,
-    /// The defaults of all brokers
-    #[arg(long)]
-    entity_default: bool,
+    entity_name: Vec<String>,
+    /// The defaults of all of them
+    #[arg(long, action = ArgAction::Count)]
+    entity_default: u8,
     /// A topic: short for --entity-type topics --entity-name TOPIC
     #[arg(long, value_name = "TOPIC")]
     topic: Option<String>,
@@ -46,6 +48,24 @@ pub(super) struct Options {
     /// A client metrics resource
     #[arg(long, value_name = "NAME")]
     client_metrics: Option<String>,
+    /// The quotas of a user
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+    /// The quotas of all other users
+    #[arg(long)]
+    user_defaults: bool,
+    /// The quotas of a client, by its client.id
+    #[arg(long, value_name = "CLIENT")]
+    client: Option<String>,
+    /// The quotas of all other clients
+    #[arg(long)]
+    client_defaults: bool,
+    /// The quotas of an address
+    #[arg(long, value_name = "ADDRESS")]
+    ip: Option<String>,
+    /// The quotas of all other addresses
+    #[arg(long)]
+    ip_defaults: bool,
     /// Describe: every config, not only those that were set
     #[arg(long)]
     pub(super) all: bool,
@@ -80,11 +100,19 @@ pub(super) const BROKERS: Kind = kind("brokers", 4, Some(2));
 pub(super) const BROKER_LOGGERS: Kind = kind("broker-loggers", 8, None);
 pub(super) const CLIENT_METRICS: Kind = kind("client-metrics", 16, Some(7));
 pub(super) const GROUPS: Kind = kind("groups", 32, Some(8));
-const KINDS: [Kind; 5] = [TOPICS, BROKERS, BROKER_LOGGERS, CLIENT_METRICS, GROUPS];
-/// Entities of quotas and credentials, which this tool does not serve.
-const QUOTA_TYPES: [&str; 3] = ["clients", "users", "ips"];
+/// What has quotas: there are requests of their own for these.
+pub(super) const USERS: Kind = kind("users", 0, None);
+pub(super) const CLIENTS: Kind = kind("clients", 0, None);
+pub(super) const IPS: Kind = kind("ips", 0, None);
+const KINDS: [Kind; 8] =
+    [TOPICS, BROKERS, BROKER_LOGGERS, CLIENT_METRICS, GROUPS, USERS, CLIENTS, IPS];
 
 impl Kind {
+    /// Whether quotas belong to it, not configs.
+    pub(super) fn has_quotas(self) -> bool {
+        [USERS, CLIENTS, IPS].contains(&self)
+    }
+
     /// One of them, in words.
     pub(super) fn singular(self) -> &'static str {
         self.name.trim_end_matches('s')
@@ -100,14 +128,27 @@ impl Kind {
 /// Set for all brokers.
 const DYNAMIC_DEFAULT_BROKER: i8 = 3;
 
+/// What is meant: one of a kind by its name, or all.
+type Entity = (Kind, Option<String>);
+
 /// What to do with which.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Task {
     pub(super) kind: Kind,
-    /// One of that kind, or all; the defaults of brokers have the empty name.
+    /// One of that kind, or all; defaults have the empty name.
     pub(super) name: Option<String>,
+    /// Quotas may belong to a user and a client together.
+    pub(super) with: Option<Entity>,
     /// Keys to set (`Some`) and to delete; nothing when the task is to describe.
     pub(super) change: Option<BTreeMap<String, Option<String>>>,
+}
+
+impl Task {
+    /// The entity, or both.
+    pub(super) fn entities(&self) -> impl Iterator<Item = (Kind, Option<&str>)> {
+        let with = self.with.iter().map(|(kind, name)| (*kind, name.as_deref()));
+        std::iter::once((self.kind, self.name.as_deref())).chain(with)
+    }
 }
 
 /// A mistake that Kafka's tool tells without its help.
@@ -122,7 +163,7 @@ impl Options {
             let text = "Command must include exactly one action: --describe, --alter";
             return Err(ToolError::Usage(text.to_owned()));
         }
-        let (kind, name) = self.entity()?;
+        let ((kind, name), with) = self.entities()?;
         if self.broker.bootstrap_server.is_none() {
             return refuse(
                 "Either --bootstrap-server or --bootstrap-controller must be specified.",
@@ -137,6 +178,13 @@ impl Options {
                 "The entity name for {what} must be a valid integer broker id, but it is: {id}"
             ));
         }
+        if let Some(ip) = name.as_deref().filter(|ip| kind == IPS && !ip.is_empty())
+            && (ip, 0).to_socket_addrs().is_err()
+        {
+            return refuse(format!(
+                "The entity name for ips must be a valid IP or resolvable host, but it is: {ip}"
+            ));
+        }
         let added = [
             ("add-config", self.add_config.is_some()),
             ("delete-config", !self.delete_config.is_empty()),
@@ -144,15 +192,22 @@ impl Options {
         ];
         if self.describe {
             cli::exclude(("describe", true), &added)?;
-            return Ok(Task { kind, name, change: None });
+            return Ok(Task { kind, name, with, change: None });
         }
-        let is_named = match name.as_deref() {
-            Some("") => kind == BROKERS,
-            name => name.is_some(),
-        };
-        if !is_named {
-            let what = kind.name;
-            return refuse(format!("An entity name must be specified with --alter of {what}"));
+        let has_defaults = kind == BROKERS || kind.has_quotas();
+        match name.as_deref() {
+            None if has_defaults => {
+                return refuse(
+                    "An entity-name or default entity must be specified with --alter of users, \
+                     clients, brokers or ips",
+                );
+            }
+            Some("") if has_defaults => {}
+            None | Some("") => {
+                let what = kind.name;
+                return refuse(format!("An entity name must be specified with --alter of {what}"));
+            }
+            Some(_) => {}
         }
         if !added.iter().any(|(_, is_there)| *is_there) {
             return refuse(
@@ -163,11 +218,11 @@ impl Options {
         if self.add_config.is_some() && self.add_config_file.is_some() {
             return refuse("Only one of --add-config or --add-config-file must be specified");
         }
-        Ok(Task { kind, name, change: Some(self.change()?) })
+        Ok(Task { kind, name, with, change: Some(self.change()?) })
     }
 
-    /// The kind and, where one is meant, the name.
-    fn entity(&self) -> Outcome<(Kind, Option<String>)> {
+    /// The kind and, where one is meant, the name; for quotas of a user's client, both.
+    fn entities(&self) -> Outcome<(Entity, Option<Entity>)> {
         let short = [
             (TOPICS, self.topic.clone()),
             (BROKERS, self.broker_id.clone()),
@@ -175,42 +230,40 @@ impl Options {
             (BROKER_LOGGERS, self.broker_logger.clone()),
             (GROUPS, self.group.clone()),
             (CLIENT_METRICS, self.client_metrics.clone()),
+            (USERS, self.user.clone()),
+            (USERS, self.user_defaults.then(String::new)),
+            (CLIENTS, self.client.clone()),
+            (CLIENTS, self.client_defaults.then(String::new)),
+            (IPS, self.ip.clone()),
+            (IPS, self.ip_defaults.then(String::new)),
         ];
         let short: Vec<_> = short.into_iter().filter_map(|(k, n)| Some((k, n?))).collect();
-        let mut seen = BTreeSet::new();
-        let mut kinds = Vec::new();
-        let typed = self.entity_type.iter().map(String::as_str);
-        for name in typed.chain(short.iter().map(|(k, _)| k.name)) {
-            if !seen.insert(name) {
-                return refuse(format!("Duplicate entity type(s) specified: {name}"));
+        let mut names = self.entity_name.iter().cloned();
+        let mut defaults = (0..self.entity_default).map(|_| String::new());
+        let mut next_name = || names.next().or_else(|| defaults.next());
+        let mut entities = Vec::<Entity>::new();
+        let typed = self.entity_type.iter().map(|kind| (kind.as_str(), None));
+        for (kind, name) in typed.chain(short.into_iter().map(|(k, name)| (k.name, Some(name)))) {
+            if entities.iter().any(|(known, _)| known.name == kind) {
+                return refuse(format!("Duplicate entity type(s) specified: {kind}"));
             }
-            match KINDS.into_iter().find(|k| k.name == name) {
-                Some(kind) => kinds.push(kind),
-                None if QUOTA_TYPES.contains(&name) => {
-                    return refuse(format!(
-                        "Entity type {name} has quotas and credentials, which this tool does not \
-                         serve; it serves topics, brokers, broker-loggers, groups and client-metrics"
-                    ));
-                }
-                None => {
-                    return refuse(format!(
-                        "Invalid entity type {name}, the entity type must be one of topics, clients, \
-                         users, brokers, ips, client-metrics, groups, broker-loggers with a \
-                         --bootstrap-server or --bootstrap-controller argument"
-                    ));
-                }
-            }
+            let Some(known) = KINDS.into_iter().find(|k| k.name == kind) else {
+                return refuse(format!(
+                    "Invalid entity type {kind}, the entity type must be one of topics, clients, \
+                     users, brokers, ips, client-metrics, groups, broker-loggers with a \
+                     --bootstrap-server or --bootstrap-controller argument"
+                ));
+            };
+            entities.push((known, name.or_else(&mut next_name)));
         }
-        let kind = match kinds[..] {
-            [] => return refuse("At least one entity type must be specified"),
-            [kind] => kind,
-            _ => {
-                return refuse("Only 'users' and 'clients' entity types may be specified together");
-            }
-        };
-        let default = self.entity_default.then(String::new);
-        let name = short.into_iter().map(|(_, name)| name).next();
-        Ok((kind, name.or_else(|| self.entity_name.clone()).or(default)))
+        let mut entities = entities.into_iter();
+        let together = |kind| kind == USERS || kind == CLIENTS;
+        match (entities.next(), entities.next(), entities.next()) {
+            (None, ..) => refuse("At least one entity type must be specified"),
+            (Some(entity), None, _) => Ok((entity, None)),
+            (Some(a), Some(b), None) if together(a.0) && together(b.0) => Ok((a, Some(b))),
+            _ => refuse("Only 'users' and 'clients' entity types may be specified together"),
+        }
     }
 
     /// Keys to set and to delete.
@@ -299,6 +352,18 @@ mod tests {
         assert_eq!(entity("--broker-logger 1"), named("broker-loggers", "1"));
         assert_eq!(entity("--group g"), named("groups", "g"));
         assert_eq!(entity("--client-metrics m"), named("client-metrics", "m"));
+        assert_eq!(entity("--entity-type users"), Ok(("users", None)));
+        assert_eq!(entity("--ip 10.0.0.1"), named("ips", "10.0.0.1"));
+        assert_eq!(entity("--client-defaults"), named("clients", ""));
+        let both = |args: &str| {
+            let task = task(&format!("--describe {args}")).unwrap();
+            let names = task.entities().map(|(k, name)| format!("{} {name:?}", k.name));
+            names.collect::<Vec<_>>().join(", ")
+        };
+        let wants = r#"users Some("u"), clients Some("")"#;
+        assert_eq!(both("--user u --client-defaults"), wants);
+        let typed = "--entity-type users --entity-name u --entity-type clients --entity-default";
+        assert_eq!(both(typed), wants);
     }
 
     #[test]
@@ -327,6 +392,10 @@ mod tests {
                 "An entity name must be specified with --alter of topics",
             ),
             (
+                "--alter --entity-type ips --add-config a=b",
+                "An entity-name or default entity must be specified with --alter of users, clients, brokers or ips",
+            ),
+            (
                 "--alter --topic t",
                 "At least one of --add-config, --add-config-file, or --delete-config must be specified with --alter",
             ),
@@ -338,11 +407,6 @@ mod tests {
             task("--describe --entity-type bogus")
                 .unwrap_err()
                 .starts_with("Invalid entity type bogus")
-        );
-        assert!(
-            task("--describe --entity-type users")
-                .unwrap_err()
-                .starts_with("Entity type users has quotas")
         );
         assert!(
             task("--alter --topic t --add-config a").unwrap_err().starts_with("requirement failed")

@@ -53,6 +53,9 @@ pub(in crate::tools) struct Consumer {
     reset: Position,
     /// What has been printed and not been committed.
     consumed: BTreeMap<PartitionName, Committed>,
+    /// Partitions without a committed offset, until it is known where they begin: that is committed
+    /// too, also when nothing is read.
+    beginning: Vec<PartitionName>,
     auto_commit: Option<Duration>,
     commit_at: Moment,
     fetched: VecDeque<FetchedBatch>,
@@ -96,6 +99,7 @@ impl Consumer {
             // Without a position to begin with, `auto.offset.reset=none` has nothing to reset.
             reset: Position::Time(config.fetcher.reset.unwrap_or(LATEST)),
             consumed: BTreeMap::new(),
+            beginning: Vec::new(),
             auto_commit: config.auto_commit,
             fetched: VecDeque::new(),
             committing: VecDeque::new(),
@@ -254,6 +258,7 @@ impl Consumer {
                     Err(e) if !e.is_retriable() => return Err(e),
                     _ => {}
                 }
+                self.note_beginnings();
                 for fetched in out {
                     match fetched {
                         Fetched::Batch(batch) => self.fetched.push_back(batch),
@@ -272,6 +277,15 @@ impl Consumer {
                 Ok(())
             }
         }
+    }
+
+    fn note_beginnings(&mut self) {
+        let (fetcher, consumed) = (&self.fetcher, &mut self.consumed);
+        self.beginning.retain(|partition| {
+            let Some(Position::At(offset)) = fetcher.position(partition) else { return true };
+            consumed.insert(partition.clone(), Committed { offset, leader_epoch: -1 });
+            false
+        });
     }
 
     /// New topics or partitions: read them, or join the group for them.
@@ -327,9 +341,13 @@ impl Consumer {
         match happened {
             Happened::Assigned(partitions) => {
                 self.fetcher.clear();
+                self.beginning.clear();
                 let names = partitions.iter().map(|(name, _)| name.clone()).collect();
                 self.events.push(GroupEvent::Assigned(names));
                 for (partition, committed) in partitions {
+                    if committed.is_none() && self.auto_commit.is_some() {
+                        self.beginning.push(partition.clone());
+                    }
                     let position = committed.map_or(self.reset, |c| Position::At(c.offset));
                     self.fetcher.assign(partition, position);
                 }
@@ -339,6 +357,7 @@ impl Consumer {
                 self.events.push(GroupEvent::Revoked(names));
                 self.fetcher.clear();
                 self.fetched.clear();
+                self.beginning.clear();
                 self.commit();
                 if let Some(member) = &mut self.member {
                     member.rejoin();

@@ -9,7 +9,7 @@ use klamm::wire::batch::{BatchHeader, HEADER_BYTES};
 use klamm::wire::codec::Codec;
 use klamm::wire::record::{self, Record};
 
-use super::{Findings, Options, base_offset, note};
+use super::{Findings, Options, base_offset, note, offsets};
 
 /// Bytes up to the format version, without which nothing is known of a batch.
 const UP_TO_MAGIC: u64 = 17;
@@ -76,7 +76,7 @@ pub(super) fn dump(file: &Path, options: &Options, findings: &mut Findings) -> R
     println!("Log starting offset: {}", base_offset(file)?);
     let limit = u64::try_from(options.max_bytes).unwrap_or(0);
     let mut batches = Batches::open(file, 0, limit)?;
-    let deep = options.print_data_log || options.deep_iteration;
+    let deep = options.prints_data() || options.deep_iteration;
     let mut out = io::stdout().lock();
     // Kafka's tool expects each file to begin at offset 0, and says so of all others.
     let mut last = -1;
@@ -160,18 +160,42 @@ fn record_lines(
         if !options.skip_record_metadata {
             metadata(lines, header, &record)?;
         }
-        if options.print_data_log && !header.is_control() {
-            let parts = [("key", record.key), ("payload", record.value)];
-            for (name, part) in parts {
-                if let Some(part) = part {
-                    let _ = write!(lines, " {name}: {}", String::from_utf8_lossy(part));
-                }
-            }
+        if options.prints_data() && !header.is_control() {
+            contents(lines, header, &record, options)?;
         }
         if lines.ends_with('|') {
             lines.pop();
         }
         lines.push('\n');
+    }
+    Ok(())
+}
+
+/// Key and value, as they are or in words.
+fn contents(
+    lines: &mut String,
+    header: &BatchHeader,
+    record: &Record<'_>,
+    options: &Options,
+) -> Result<(), String> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let parts = if options.offsets_decoder {
+        let offset = header.base_offset.0 + i64::from(record.offset_delta);
+        let key = record.key.ok_or_else(|| {
+            format!(
+                "Failed to decode message at offset {offset} using the specified decoder (message \
+                 had a missing key)"
+            )
+        })?;
+        let (key, payload) = offsets::words(offset, key, record.value);
+        [("key", Some(key)), ("payload", payload)]
+    } else {
+        [("key", record.key.map(text)), ("payload", record.value.map(text))]
+    };
+    for (name, part) in parts {
+        if let Some(part) = part {
+            let _ = write!(lines, " {name}: {part}");
+        }
     }
     Ok(())
 }

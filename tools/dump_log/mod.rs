@@ -1,13 +1,15 @@
 //! `klamm dump-log` (kafka-dump-log.sh): what lies in the files of a partition directory, line by line
 //! as Kafka's tool prints them.
 //!
-//! `log` walks batches, `index` holds both indexes against their log, `state` prints producer
-//! snapshots and aborted transactions. A file that cannot be read to its end is reported with the
-//! position of the damage, and the exit code is 1; what is found to be wrong inside of readable
-//! files is listed at the end and is none of the tool's own failures.
+//! `log` walks batches, `offsets` has words for the records of `__consumer_offsets`, `index` holds both
+//! indexes against their log, `state` prints producer snapshots and aborted transactions. A file that
+//! cannot be read to its end is reported with the position of the damage, and the exit code is 1;
+//! what is found to be wrong inside of readable files is listed at the end and is none of the tool's
+//! own failures.
 
 mod index;
 mod log;
+mod offsets;
 mod state;
 
 use std::collections::BTreeMap;
@@ -31,6 +33,9 @@ struct Options {
     /// Print each record with its key and value
     #[arg(long)]
     print_data_log: bool,
+    /// Print each record in words, as those of __consumer_offsets
+    #[arg(long)]
+    offsets_decoder: bool,
     /// Print each record without its key and value
     #[arg(long)]
     deep_iteration: bool,
@@ -46,6 +51,12 @@ struct Options {
     /// Read no more than this of each log
     #[arg(long, value_name = "BYTES", default_value_t = i32::MAX)]
     max_bytes: i32,
+}
+
+impl Options {
+    fn prints_data(&self) -> bool {
+        self.print_data_log || self.offsets_decoder
+    }
 }
 
 /// What the files say against each other, to be told at the end: file, then pairs of numbers.
