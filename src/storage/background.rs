@@ -23,6 +23,8 @@ use super::{LogId, StorageError, StoreEvent, files};
 use crate::base::{Moment, Offset};
 use crate::runtime::disk::DiskFile;
 
+/// Reads that may be out at a time: a commit stands behind them in the device's queue.
+const READS_MAX: usize = 2;
 /// Bytes of a segment that may lie behind its index files, when its batches are large.
 const INDEX_BYTES_MAX: u64 = 8 << 20;
 
@@ -54,7 +56,7 @@ impl Store {
         }
         self.queues.read_turn = !self.queues.read_turn;
         if self.queues.read_turn
-            && let Some(job) = self.queues.reads.pop_front()
+            && let Some(job) = self.next_read()
         {
             return Some(job);
         }
@@ -75,7 +77,18 @@ impl Store {
                 return Some(Job { log: Some(id), work: Work::Write(Box::new(work)) });
             }
         }
-        self.queues.reads.pop_front()
+        self.next_read()
+    }
+
+    fn next_read(&mut self) -> Option<Job> {
+        while self.queues.reads_out < READS_MAX {
+            let job = self.queues.reads.pop_front()?;
+            if job.log.is_some_and(|id| self.log(id).is_some()) {
+                self.queues.reads_out += 1;
+                return Some(job);
+            }
+        }
+        None
     }
 
     /// Puts a log in line for a write job; what it writes is decided when it is handed out.
@@ -94,6 +107,9 @@ impl Store {
         self.queues.out -= 1;
         out.append(&mut self.events);
         let JobDone { log, done } = done;
+        if matches!(done, Done::Read(..) | Done::Index(..)) {
+            self.queues.reads_out -= 1;
+        }
         if let Some(id) = log {
             if let Some(log) = self.log_mut(id) {
                 log.disk.jobs_out -= 1;

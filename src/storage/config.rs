@@ -65,7 +65,7 @@ impl StoreConfig {
             cache_bytes: 64 << 20,
             chunk_bytes_max: 1 << 20,
             read_bytes: 256 << 10,
-            read_ahead_bytes: 1 << 20,
+            read_ahead_bytes: 512 << 10,
             window_bytes: 16 << 20,
             jobs_max: 8,
             checkpoint_ms: 60_000,

@@ -72,6 +72,7 @@ pub(super) struct Queues {
     pub(super) reads: VecDeque<Job>,
     pub(super) writes: VecDeque<LogId>,
     pub(super) out: usize,
+    pub(super) reads_out: usize,
     pub(super) read_turn: bool,
     /// Reads that are queued or out: log, segment, byte.
     pub(super) reading: Vec<(LogId, Offset, u64)>,
