@@ -82,8 +82,8 @@ pub trait BackJob: Send + Sized + 'static {
     fn run(self, disk: &dyn Disk) -> Self::Done;
 }
 
-/// Work for the committer: write and sync, one at a time, in the order given.
-pub trait CommitJob: Send + Sized + 'static {
+/// Work for a servant, such as the committer's write and sync: one at a time, in the order given.
+pub trait ServantJob: Send + Sized + 'static {
     /// What comes back to the shard.
     type Done: Send + 'static;
     /// Does the work.

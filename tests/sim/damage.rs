@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use klamm::base::{LeaderEpoch, Moment, Offset, TopicId, TopicPartition, WallMs};
-use klamm::runtime::disk::{Access, BackJob as _, CommitJob as _, Disk as _};
+use klamm::runtime::disk::{Access, BackJob as _, Disk as _, ServantJob as _};
 use klamm::sim::disk::SimDisk;
 use klamm::storage::{Append, LogConfig, LogId, Read, Store, StoreConfig, StoreEvent};
 use klamm::wire::batch::{self, BatchHeader};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use klamm::base::{LeaderEpoch, Moment, Offset, TopicId, TopicPartition, WallMs};
-use klamm::runtime::disk::{BackJob, CommitJob};
+use klamm::runtime::disk::{BackJob, ServantJob};
 use klamm::sim::Rng;
 use klamm::sim::disk::{Faults, SimDisk};
 use klamm::storage::{
