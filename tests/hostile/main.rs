@@ -116,8 +116,8 @@ fn median(mut of: Vec<Duration>) -> Duration {
 }
 
 /// Runs `attack` in every second window. It gets the server and a mark that says when to end, and
-/// leaves nothing open. Below `floor` the p99 is not compared.
-fn endures(server: &Server, floor: Duration, attack: impl Fn(&Server, &AtomicBool) + Send + Sync) {
+/// leaves nothing open.
+fn endures(server: &Server, attack: impl Fn(&Server, &AtomicBool) + Send + Sync) {
     let mut bystander = Bystander::new(server);
     bystander.window();
     let (mut quiet, mut attacked, mut resident) = (Vec::new(), Vec::new(), 0);
@@ -137,23 +137,14 @@ fn endures(server: &Server, floor: Duration, attack: impl Fn(&Server, &AtomicBoo
     let (quiet, attacked) = (median(quiet), median(attacked));
     println!("p99 {quiet:?} in quiet, {attacked:?} attacked; {} MiB resident", resident / MIB);
     if compares() {
-        assert!(attacked <= floor.max(2 * quiet), "p99 {quiet:?} in quiet, {attacked:?} attacked");
+        assert!(attacked <= FLOOR.max(2 * quiet), "p99 {quiet:?} in quiet, {attacked:?} attacked");
     }
     assert!(resident < MEMORY + BESIDE, "{} MiB resident", resident / MIB);
 }
 
 /// The same, and then the server must be as good as new.
-fn survives(server: Server, attack: impl Fn(&Server, &AtomicBool) + Send + Sync) {
-    survives_with_stalls(server, FLOOR, attack);
-}
-
-/// The same for an attack that may stall others for up to `floor`.
-fn survives_with_stalls(
-    mut server: Server,
-    floor: Duration,
-    attack: impl Fn(&Server, &AtomicBool) + Send + Sync,
-) {
-    endures(&server, floor, attack);
+fn survives(mut server: Server, attack: impl Fn(&Server, &AtomicBool) + Send + Sync) {
+    endures(&server, attack);
     assert!(server.is_running(), "{}", server.log());
     assert!(!server.log().contains("panicked"), "{}", server.log());
     let (status, _) = server.signal(libc::SIGTERM);
