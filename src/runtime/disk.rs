@@ -41,6 +41,8 @@ pub trait Disk: Send + Sync + 'static {
     fn remove_file(&self, path: &Path) -> io::Result<()>;
     /// Removes a directory and all in it; one that is not there is no error.
     fn remove_dir_all(&self, dir: &Path) -> io::Result<()>;
+    /// Threads that it takes to keep it busy with calls that wait for it.
+    fn threads(&self) -> usize;
 }
 
 /// An open file. Errors are what the file system said.

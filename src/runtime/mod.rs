@@ -14,4 +14,5 @@ pub mod network;
 pub mod random;
 pub mod servant;
 pub mod space;
+pub mod threads;
 pub mod waker;
