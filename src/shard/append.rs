@@ -232,7 +232,11 @@ impl Shard {
                         self.failed = true;
                     }
                     Some(log) => self.fail_waits(*log),
-                    None => self.failed = true,
+                    None => {
+                        self.failed = true;
+                        let logs: Vec<_> = self.partitions.iter().map(|p| p.log).collect();
+                        logs.into_iter().for_each(|log| self.fail_waits(log));
+                    }
                 }
             }
         }
