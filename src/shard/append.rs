@@ -235,7 +235,9 @@ impl Shard {
                     None => {
                         self.failed = true;
                         let logs: Vec<_> = self.partitions.iter().map(|p| p.log).collect();
-                        logs.into_iter().for_each(|log| self.fail_waits(log));
+                        for log in logs {
+                            self.fail_waits(log);
+                        }
                     }
                 }
             }
