@@ -63,18 +63,18 @@ fn serve(
     body: &[u8],
     known: Vec<ToOpen>,
 ) -> Outcome {
-    let batches = request.to_open(shard, call, body, known);
+    let mut batches = request.to_open(shard, call, body, known);
     if batches.iter().any(|b| b.opened.is_none()) {
         let (call, body) = (call.clone(), Bytes::copy_from_slice(body));
         shard.openings.push(Opening { call, body, batches });
         return Outcome::Opening;
     }
-    let mut opened = batches.into_iter().peekable();
+    batches.reverse();
     let mut serving = Serving::default();
     let mut partitions = request.partitions.iter().enumerate();
     for topic in &request.topics {
         for (at, sent) in partitions.by_ref().take(topic.partitions) {
-            let opened = opened.next_if(|b| b.at == at).and_then(|b| b.opened);
+            let opened = batches.pop_if(|b| b.at == at).and_then(|b| b.opened);
             let mut answer = serving.partition(shard, call, request, sent, opened);
             let led_elsewhere = answer.failure.code == ErrorCode::NOT_LEADER_OR_FOLLOWER
                 && call.version >= CURRENT_LEADER_FROM;
@@ -213,25 +213,30 @@ impl<'a> Request<'a> {
         shard: &mut Shard,
         call: &Call,
         body: &[u8],
-        known: Vec<ToOpen>,
+        mut known: Vec<ToOpen>,
     ) -> Vec<ToOpen> {
-        let (mut known, mut batches) = (known.into_iter().peekable(), Vec::new());
+        let mut batches = Vec::new();
         if self.acks.is_err() {
             return batches;
         }
+        known.reverse();
         let wall = shard.wall;
         for (at, sent) in self.partitions.iter().enumerate() {
-            let known = known.next_if(|b| b.at == at);
-            let Ok(header) = BatchHeader::parse(sent.records) else { continue };
+            let known = known.pop_if(|b| b.at == at);
             let partition = sent.log.ok().and_then(|log| shard.partitions.get(log));
-            let Some(rules) = partition.map(|p| p.rules) else { continue };
-            if let Some(batch) = known.filter(|b| b.rules == rules) {
-                batches.push(batch);
+            let Some(partition) = partition else { continue };
+            match known {
+                Some(batch) if batch.rules == partition.rules => {
+                    batches.push(batch);
+                    continue;
+                }
+                _ => {}
+            }
+            let Ok(header) = BatchHeader::parse(sent.records) else { continue };
+            if !must_open(&header, &partition.rules, wall) {
                 continue;
             }
-            if !must_open(&header, &rules, wall) {
-                continue;
-            }
+            let rules = partition.rules;
             let Ok((_, header, batch)) = self.admit(shard, call, sent) else { continue };
             let opened = shard.openings.open_now(&header, batch, &rules, wall);
             let start = batch.as_ptr() as usize - body.as_ptr() as usize;
