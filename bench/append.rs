@@ -18,7 +18,7 @@ use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use klamm::base::{LeaderEpoch, Moment, TopicId, TopicPartition};
 use klamm::runtime::clock;
-use klamm::runtime::disk::{BackJob, CommitJob};
+use klamm::runtime::disk::{BackJob, ServantJob};
 use klamm::runtime::files::Files;
 use klamm::storage::{Append, LogConfig, LogId, Store, StoreConfig, StoreEvent};
 use klamm::wire::batch::BatchHeader;

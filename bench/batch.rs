@@ -73,7 +73,7 @@ fn recoded(c: &mut Criterion) {
 
 fn validate(batch: &[u8], rules: &Rules, written_anew: bool) {
     let (header, bytes) = single_batch(batch, rules).unwrap();
-    let checked = check(header, bytes, rules, NOW).unwrap();
+    let checked = check(header, bytes, rules, NOW, None).unwrap();
     assert_eq!(matches!(checked.batch, Body::Rewritten(_)), written_anew);
     black_box(checked);
 }

@@ -26,7 +26,7 @@ use klamm::config::ServerConfig;
 use klamm::image::Node;
 use klamm::msg;
 use klamm::runtime::clock;
-use klamm::runtime::disk::{BackJob, CommitJob};
+use klamm::runtime::disk::{BackJob, ServantJob};
 use klamm::runtime::files::Files;
 use klamm::shard::append::Acks;
 use klamm::shard::{Shard, ShardIndex, Slot, Start};
@@ -167,7 +167,7 @@ impl Bed {
 
     fn append(&mut self, partition: i32) {
         let log = self.log(partition);
-        self.shard.append_produced(log, self.header, &self.batch, Acks::Leader).unwrap();
+        self.shard.append_produced(log, self.header, &self.batch, None, Acks::Leader).unwrap();
     }
 
     /// Commits, and what the back does beside.

@@ -16,8 +16,8 @@
 //! Beside the path: [`controller`] decides metadata changes, [`image`] is the metadata as an immutable
 //! value, [`coordinator`] holds consumer groups; [`config`] is the one table of settings; [`client`] is
 //! the broker's own Kafka client, which the tools use; [`admin`] serves metrics and health. Below:
-//! [`runtime`] is everything that waits (the front's io_uring, the committer, the back on glommio,
-//! files, mailboxes, the clock), [`base`] the ids, times and buffers, [`metrics`] what a node counts.
+//! [`runtime`] is everything that waits (the front's io_uring, the committer, the opener, the back on
+//! glommio, files, mailboxes, the clock), [`base`] the ids, times and buffers, [`metrics`] what a node counts.
 //!
 //! A folder uses lower floors only (`tests/tidy.rs` holds that): `base` < `config` `metrics` `wire` <
 //! `client` `partition` `purgatory` `runtime` < `image` `storage` < `controller` `coordinator` <

@@ -91,6 +91,9 @@ pub enum Outcome {
     Answer(Answer),
     /// The shard will answer to the call's slot later.
     Parked,
+    /// A produce request whose batches are being opened: it is served again when that is done, and
+    /// nothing of its connection is served before.
+    Opening,
     /// Done, and the client expects no answer (acks=0).
     Silent,
     /// The connection must be closed: the client and the broker do not understand each other.

@@ -1,24 +1,30 @@
 //! Produce (key 0): batches go to their partitions, and the answer waits until they are safe.
 //!
-//! The request is read in place and its batches are copied once, into the tail of their log. With
-//! acks=0 nothing is answered, and a failure closes the connection, since there is no other way to
+//! The request is read in place and its batches are copied once, into the tail of their log. If some
+//! of them have to be opened and that takes long, the whole request goes to `shard::opening` first and is
+//! served from its start when it comes back. With acks=0 nothing is answered, and a failure closes the connection, since there is no other way to
 //! tell. With acks=1 and acks=all the answer waits for the commit that covers the appends; see
 //! `partition::append` for the checks and their order.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::api::error::Failure;
 use crate::api::leaders::{CurrentLeader, Leaders};
 use crate::api::{CloseReason, Outcome, PARTITIONS_MAX};
 use crate::base::{Moment, Offset, TopicId};
-use crate::partition::append::{RecordRefusal, single_batch};
+use crate::partition::append::{RecordRefusal, Refusal, single_batch};
+use crate::partition::open::{Opened, must_open};
 use crate::shard::append::{Acks, ProduceError, Produced};
+use crate::shard::opening::{Opening, ToOpen};
 use crate::shard::park::{ParkedAck, WaitEnd};
 use crate::shard::partition::Missing;
 use crate::shard::{Call, Shard, Slot};
 use crate::storage::LogId;
 use crate::wire::ErrorCode;
+use crate::wire::batch::BatchHeader;
 use crate::wire::codec::Codec;
 use crate::wire::frame::{Answer, FrameError, Reader};
 use crate::wire::writer::Writer;
@@ -35,73 +41,54 @@ const ADMIN_CLIENT: &str = "__admin_client";
 
 /// Serves the request.
 pub fn handle(shard: &mut Shard, call: &Call, body: &[u8]) -> Outcome {
-    match produce(shard, call, body) {
-        Ok(outcome) => outcome,
+    match Request::read(shard, call, body) {
+        Ok(request) => serve(shard, call, &request, body, Vec::new()),
         Err(e) => Outcome::Close(e.into()),
     }
 }
 
-fn produce(shard: &mut Shard, call: &Call, body: &[u8]) -> Result<Outcome, FrameError> {
-    let compact = call.version >= FLEXIBLE_FROM;
-    let mut reader = Reader::new(body);
-    let transactional_id = reader.nullable_string_of(compact)?;
-    let acks = reader.i16()?;
-    let timeout_ms = reader.i32()?;
-    let acks = match acks {
-        0 => Ok(Acks::None),
-        1 => Ok(Acks::Leader),
-        -1 => Ok(Acks::All),
-        _ => Err(Failure::of(ErrorCode::INVALID_REQUIRED_ACKS)),
-    };
-    let mut request = Request {
-        call,
-        acks,
-        transactional: transactional_id.is_some(),
-        waits: Vec::new(),
-        answers: Vec::new(),
-        leaders: Leaders::default(),
-    };
-    check_whole(reader.clone(), call.version)?;
-    let topics = reader.array_len(compact)?;
-    let mut names = Vec::with_capacity(topics.min(64));
-    for _ in 0..topics {
-        names.push(request.topic(shard, &mut reader, compact)?);
+/// Serves a request whose batches were opened.
+pub fn go_on(shard: &mut Shard, opening: Opening) -> Outcome {
+    let Opening { call, body, batches } = opening;
+    match Request::read(shard, &call, &body) {
+        Ok(request) => serve(shard, &call, &request, &body, batches),
+        Err(e) => Outcome::Close(e.into()),
     }
-    let Request { waits, answers, acks, leaders, .. } = request;
-    let parked = Parked { call: call.clone(), topics: names, answers, leaders };
-    Ok(finish(shard, parked, acks.unwrap_or(Acks::All), &waits, timeout_ms))
 }
 
-/// Reads to the end, so that nothing of a request is appended that turns out to be malformed.
-fn check_whole(mut reader: Reader<'_>, version: i16) -> Result<(), FrameError> {
-    let compact = version >= FLEXIBLE_FROM;
-    let mut partitions = 0;
-    for _ in 0..reader.array_len(compact)? {
-        if version >= TOPIC_ID_FROM {
-            reader.uuid()?;
-        } else {
-            reader.string(compact)?;
-        }
-        let count = reader.array_len(compact)?;
-        partitions += count;
-        if partitions > PARTITIONS_MAX {
-            return Err(FrameError::TooMany { limit: PARTITIONS_MAX });
-        }
-        for _ in 0..count {
-            reader.i32()?;
-            reader.nullable_bytes(compact)?;
-            if compact {
-                reader.skip_tags()?;
+fn serve(
+    shard: &mut Shard,
+    call: &Call,
+    request: &Request<'_>,
+    body: &[u8],
+    known: Vec<ToOpen>,
+) -> Outcome {
+    let mut batches = request.to_open(shard, call, body, known);
+    if batches.iter().any(|b| b.opened.is_none()) {
+        let (call, body) = (call.clone(), Bytes::copy_from_slice(body));
+        shard.openings.push(Opening { call, body, batches });
+        return Outcome::Opening;
+    }
+    batches.reverse();
+    let mut serving = Serving::default();
+    let mut partitions = request.partitions.iter().enumerate();
+    for topic in &request.topics {
+        for (at, sent) in partitions.by_ref().take(topic.partitions) {
+            let opened = batches.pop_if(|b| b.at == at).and_then(|b| b.opened);
+            let mut answer = serving.partition(shard, call, request, sent, opened);
+            let led_elsewhere = answer.failure.code == ErrorCode::NOT_LEADER_OR_FOLLOWER
+                && call.version >= CURRENT_LEADER_FROM;
+            if let (true, Some(id)) = (led_elsewhere, topic.local) {
+                answer.leader = serving.leaders.find(&shard.image, id, sent.index);
             }
-        }
-        if compact {
-            reader.skip_tags()?;
+            serving.answers.push(answer);
         }
     }
-    if compact {
-        reader.skip_tags()?;
-    }
-    Ok(())
+    let Serving { waits, answers, leaders } = serving;
+    let topics = request.topics.iter().map(|t| (t.name.clone(), t.id, t.partitions)).collect();
+    let parked = Parked { call: call.clone(), topics, answers, leaders };
+    let acks = request.acks.as_ref().map_or(Acks::All, |acks| *acks);
+    finish(shard, parked, acks, &waits, request.timeout_ms)
 }
 
 fn finish(
@@ -132,66 +119,215 @@ fn finish(
     Outcome::Parked
 }
 
-/// What is gathered while the request is read.
+/// The request as it lies in its bytes, read to the end, so that nothing of it is appended that turns
+/// out to be malformed.
 struct Request<'a> {
-    call: &'a Call,
     acks: Result<Acks, Failure>,
     transactional: bool,
+    timeout_ms: i32,
+    topics: Vec<Topic>,
+    /// Those of the first topic, then of the next.
+    partitions: Vec<Sent<'a>>,
+}
+
+struct Topic {
+    name: Arc<str>,
+    /// As the request named it.
+    id: TopicId,
+    /// The topic that this is here.
+    local: Option<TopicId>,
+    partitions: usize,
+}
+
+struct Sent<'a> {
+    index: i32,
+    log: Result<LogId, Missing>,
+    records: &'a [u8],
+}
+
+impl<'a> Request<'a> {
+    fn read(shard: &Shard, call: &Call, body: &'a [u8]) -> Result<Self, FrameError> {
+        let compact = call.version >= FLEXIBLE_FROM;
+        let mut reader = Reader::new(body);
+        let transactional = reader.nullable_string_of(compact)?.is_some();
+        let acks = match reader.i16()? {
+            0 => Ok(Acks::None),
+            1 => Ok(Acks::Leader),
+            -1 => Ok(Acks::All),
+            _ => Err(Failure::of(ErrorCode::INVALID_REQUIRED_ACKS)),
+        };
+        let timeout_ms = reader.i32()?;
+        let count = reader.array_len(compact)?;
+        let topics = Vec::with_capacity(count.min(64));
+        let partitions = Vec::with_capacity(count.min(64));
+        let mut request = Self { acks, transactional, timeout_ms, topics, partitions };
+        for _ in 0..count {
+            request.read_topic(shard, call, &mut reader, compact)?;
+        }
+        if compact {
+            reader.skip_tags()?;
+        }
+        Ok(request)
+    }
+
+    fn read_topic(
+        &mut self,
+        shard: &Shard,
+        call: &Call,
+        reader: &mut Reader<'a>,
+        compact: bool,
+    ) -> Result<(), FrameError> {
+        let (local, name, id) = if call.version >= TOPIC_ID_FROM {
+            let id = TopicId(reader.uuid()?);
+            (shard.partitions.topic_by_id(id), Arc::default(), id)
+        } else {
+            let name = reader.string(compact)?;
+            let local = shard.partitions.topic(name);
+            (local, local.map_or_else(|_| name.into(), |t| Arc::clone(&t.name)), TopicId::ZERO)
+        };
+        let partitions = reader.array_len(compact)?;
+        if self.partitions.len() + partitions > PARTITIONS_MAX {
+            return Err(FrameError::TooMany { limit: PARTITIONS_MAX });
+        }
+        for _ in 0..partitions {
+            let index = reader.i32()?;
+            let records = reader.nullable_bytes(compact)?.unwrap_or_default();
+            if compact {
+                reader.skip_tags()?;
+            }
+            let log = local.and_then(|topic| topic.log(index));
+            self.partitions.push(Sent { index, log, records });
+        }
+        if compact {
+            reader.skip_tags()?;
+        }
+        let local = local.ok().map(|topic| topic.id);
+        self.topics.push(Topic { name, id, local, partitions });
+        Ok(())
+    }
+
+    /// The batches that have to be opened. Those that were, by the rules that still hold, stay so;
+    /// small ones are opened here.
+    fn to_open(
+        &self,
+        shard: &mut Shard,
+        call: &Call,
+        body: &[u8],
+        mut known: Vec<ToOpen>,
+    ) -> Vec<ToOpen> {
+        let mut batches = Vec::new();
+        if self.acks.is_err() {
+            return batches;
+        }
+        known.reverse();
+        let wall = shard.wall;
+        for (at, sent) in self.partitions.iter().enumerate() {
+            let known = known.pop_if(|b| b.at == at);
+            let partition = sent.log.ok().and_then(|log| shard.partitions.get(log));
+            let Some(partition) = partition else { continue };
+            match known {
+                Some(batch) if batch.rules == partition.rules => {
+                    batches.push(batch);
+                    continue;
+                }
+                _ => {}
+            }
+            let Ok(header) = BatchHeader::parse(sent.records) else { continue };
+            if !must_open(&header, &partition.rules, wall) {
+                continue;
+            }
+            let rules = partition.rules;
+            let Ok((_, header, batch)) = self.admit(shard, call, sent) else { continue };
+            let opened = shard.openings.open_now(&header, batch, &rules, wall);
+            let start = batch.as_ptr() as usize - body.as_ptr() as usize;
+            let range = start..start + batch.len();
+            batches.push(ToOpen { at, range, header, rules, wall, opened });
+        }
+        batches
+    }
+
+    /// The checks that need no look into the records.
+    fn admit(
+        &self,
+        shard: &Shard,
+        call: &Call,
+        sent: &Sent<'a>,
+    ) -> Result<(LogId, BatchHeader, &'a [u8]), Denied> {
+        let log = sent.log?;
+        let partition = shard.partitions.get(log).ok_or(Missing::Partition)?;
+        let (header, batch) = single_batch(sent.records, &partition.rules)
+            .map_err(|refusal| Denied::Batch(log, refusal))?;
+        if header.is_transactional() && !self.transactional {
+            return Err(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED.into());
+        }
+        if call.version < ZSTD_FROM {
+            match Codec::from_id(header.codec_id()) {
+                Some(Codec::Zstd) => return Err(ErrorCode::UNSUPPORTED_COMPRESSION_TYPE.into()),
+                Some(_) => {}
+                None => return Err(ErrorCode::UNKNOWN_SERVER_ERROR.into()),
+            }
+        }
+        if partition.internal && &*call.client_id != ADMIN_CLIENT {
+            return Err(ErrorCode::INVALID_TOPIC_EXCEPTION.into());
+        }
+        Ok((log, header, batch))
+    }
+}
+
+/// Why a partition's bytes do not come as far as its log.
+enum Denied {
+    /// Counted for its log.
+    Batch(LogId, Refusal),
+    Other(Failure),
+}
+
+impl From<Missing> for Denied {
+    fn from(missing: Missing) -> Self {
+        Self::Other(missing.into())
+    }
+}
+
+impl From<ErrorCode> for Denied {
+    fn from(code: ErrorCode) -> Self {
+        Self::Other(Failure::of(code))
+    }
+}
+
+/// What is gathered while the request is served.
+#[derive(Default)]
+struct Serving {
     waits: Vec<(LogId, Offset, u32)>,
     answers: Vec<PartitionAnswer>,
     leaders: Leaders,
 }
 
-impl Request<'_> {
-    fn topic(
-        &mut self,
-        shard: &mut Shard,
-        reader: &mut Reader<'_>,
-        compact: bool,
-    ) -> Result<TopicAnswer, FrameError> {
-        let (local, name, id) = if self.call.version >= TOPIC_ID_FROM {
-            let id = TopicId(reader.uuid()?);
-            (shard.partitions.topic_by_id(id).cloned(), Arc::default(), id)
-        } else {
-            let name = reader.string(compact)?;
-            let local = shard.partitions.topic(name).cloned();
-            let name = local.as_ref().map_or_else(|_| name.into(), |t| Arc::clone(&t.name));
-            (local, name, TopicId::ZERO)
-        };
-        let count = reader.array_len(compact)?;
-        for _ in 0..count {
-            let index = reader.i32()?;
-            let records = reader.nullable_bytes(compact)?;
-            if compact {
-                reader.skip_tags()?;
-            }
-            let log = local.as_ref().map_err(|m| *m).and_then(|topic| topic.log(index));
-            let mut answer = self.partition(shard, log, index, records.unwrap_or_default());
-            let led_elsewhere = answer.failure.code == ErrorCode::NOT_LEADER_OR_FOLLOWER
-                && self.call.version >= CURRENT_LEADER_FROM;
-            if let (true, Ok(topic)) = (led_elsewhere, &local) {
-                answer.leader = self.leaders.find(&shard.image, topic.id, index);
-            }
-            self.answers.push(answer);
-        }
-        if compact {
-            reader.skip_tags()?;
-        }
-        Ok(TopicAnswer { name, id, partitions: count })
-    }
-
+impl Serving {
     fn partition(
         &mut self,
         shard: &mut Shard,
-        log: Result<LogId, Missing>,
-        index: i32,
-        records: &[u8],
+        call: &Call,
+        request: &Request<'_>,
+        sent: &Sent<'_>,
+        opened: Option<Opened>,
     ) -> PartitionAnswer {
-        let acks = match &self.acks {
+        let index = sent.index;
+        let acks = match &request.acks {
             Ok(acks) => *acks,
             Err(failure) => return PartitionAnswer::failed(index, failure.clone()),
         };
-        match self.append(shard, log, records, acks) {
+        let appended = match request.admit(shard, call, sent) {
+            Ok((log, header, batch)) => shard
+                .append_produced(log, header, batch, opened, acks)
+                .map(|produced| (log, produced))
+                .map_err(Failure::from),
+            Err(Denied::Batch(log, refusal)) => {
+                let error = ProduceError::Refused(refusal);
+                shard.count_refused(log, sent.records.len(), &error);
+                Err(error.into())
+            }
+            Err(Denied::Other(failure)) => Err(failure),
+        };
+        match appended {
             Ok((log, produced)) => {
                 let below = Offset(produced.last_offset.0 + 1);
                 if shard.must_wait(log, below, acks) {
@@ -202,54 +338,13 @@ impl Request<'_> {
             Err(failure) => {
                 let mut answer = PartitionAnswer::failed(index, failure);
                 if answer.failure.in_log {
-                    let state = log.ok().and_then(|log| shard.store.log(log));
+                    let state = sent.log.ok().and_then(|log| shard.store.log(log));
                     answer.log_start = state.map_or(-1, |s| s.log_start().0);
                 }
                 answer
             }
         }
     }
-
-    fn append(
-        &self,
-        shard: &mut Shard,
-        log: Result<LogId, Missing>,
-        records: &[u8],
-        acks: Acks,
-    ) -> Result<(LogId, Produced), Failure> {
-        let log = log?;
-        let partition = shard.partitions.get(log).ok_or(Missing::Partition)?;
-        let (rules, internal) = (partition.rules, partition.internal);
-        let (header, batch) = single_batch(records, &rules).map_err(|refusal| {
-            let error = ProduceError::Refused(refusal);
-            shard.count_refused(log, records.len(), &error);
-            Failure::from(error)
-        })?;
-        if header.is_transactional() && !self.transactional {
-            return Err(Failure::of(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED));
-        }
-        if self.call.version < ZSTD_FROM {
-            match Codec::from_id(header.codec_id()) {
-                Some(Codec::Zstd) => {
-                    return Err(Failure::of(ErrorCode::UNSUPPORTED_COMPRESSION_TYPE));
-                }
-                Some(_) => {}
-                None => return Err(Failure::of(ErrorCode::UNKNOWN_SERVER_ERROR)),
-            }
-        }
-        if internal && &*self.call.client_id != ADMIN_CLIENT {
-            return Err(Failure::of(ErrorCode::INVALID_TOPIC_EXCEPTION));
-        }
-        let produced = shard.append_produced(log, header, batch, acks).map_err(Failure::from)?;
-        Ok((log, produced))
-    }
-}
-
-#[derive(Debug)]
-struct TopicAnswer {
-    name: Arc<str>,
-    id: TopicId,
-    partitions: usize,
 }
 
 #[derive(Debug)]
@@ -293,7 +388,8 @@ impl PartitionAnswer {
 #[derive(Debug)]
 struct Parked {
     call: Call,
-    topics: Vec<TopicAnswer>,
+    /// Name, id and number of partitions.
+    topics: Vec<(Arc<str>, TopicId, usize)>,
     answers: Vec<PartitionAnswer>,
     leaders: Leaders,
 }
@@ -327,14 +423,14 @@ impl Parked {
         let mut w = Writer::response(self.call.correlation_id, compact, capacity);
         w.array_len(Some(self.topics.len()));
         let mut answers = self.answers.iter();
-        for topic in &self.topics {
+        for (name, id, partitions) in &self.topics {
             if version >= TOPIC_ID_FROM {
-                w.raw(&topic.id.0);
+                w.raw(&id.0);
             } else {
-                w.string(Some(&topic.name));
+                w.string(Some(name));
             }
-            w.array_len(Some(topic.partitions));
-            for answer in answers.by_ref().take(topic.partitions) {
+            w.array_len(Some(*partitions));
+            for answer in answers.by_ref().take(*partitions) {
                 encode_partition(&mut w, version, answer);
             }
             w.no_tags();

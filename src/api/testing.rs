@@ -11,7 +11,7 @@ use crate::base::{Moment, NodeId, TopicId, WallMs};
 use crate::config::ServerConfig;
 use crate::image::Node;
 use crate::msg;
-use crate::runtime::disk::CommitJob;
+use crate::runtime::disk::ServantJob;
 use crate::runtime::files::Files;
 use crate::shard::{CONTROLLER, Mail, Post, Shard, ShardIndex, Slot, Start};
 use crate::storage::{Store, StoreConfig};
@@ -103,7 +103,12 @@ impl World {
         let slot = Slot { shard: ShardIndex(at), connection: 1, sequence: self.sequence };
         let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let shard = &mut self.shards[usize::from(at)];
-        match api::dispatch(shard, slot, peer, &frame) {
+        let mut outcome = api::dispatch(shard, slot, peer, &frame);
+        while let Some(opening) = shard.openings.next_job() {
+            shard.openings.ended();
+            outcome = api::produce::go_on(shard, opening.run());
+        }
+        match outcome {
             Outcome::Answer(answer) => {
                 self.run();
                 Some(whole(&answer))
@@ -113,7 +118,7 @@ impl World {
                 let found = answers.into_iter().find(|(s, _)| *s == slot);
                 found.map(|(_, answer)| whole(&answer))
             }
-            Outcome::Silent | Outcome::Close(_) => None,
+            Outcome::Silent | Outcome::Opening | Outcome::Close(_) => None,
         }
     }
 

@@ -116,7 +116,7 @@ pub struct Turn {
     pub took: Duration,
     /// Events of sockets.
     pub events: u32,
-    /// Results of the committer and the back.
+    /// Results of the servants.
     pub results: u32,
     /// Mail of siblings.
     pub mail: u32,

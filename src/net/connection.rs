@@ -11,6 +11,7 @@
 //! - N1. Answers leave in the order of their requests.
 //! - N2. A request that is not Produce is served only when nothing before it waits, and nothing is
 //!   served while a request that is not Produce waits.
+//!   The same while the batches of a produce request are being opened.
 //! - N3. Nothing is served while more than `OUT_BYTES_MAX` wait to be sent: a client that does not
 //!   read stops being read.
 
@@ -21,6 +22,7 @@ use crate::api::{self, CloseReason, Outcome, PRODUCE};
 use crate::base::Moment;
 use crate::net::budget::Held;
 use crate::runtime::network::Outgoing;
+use crate::shard::opening::Opening;
 use crate::wire::frame::{self, Answer, FrameError, SIZE_BYTES};
 
 /// Produce requests of one connection that may wait at once.
@@ -49,6 +51,10 @@ pub struct Connection {
     /// `next - waiting.len()`.
     waiting: VecDeque<Waiting>,
     throttled: bool,
+    /// The batches of the last request are being opened.
+    opens: bool,
+    /// They are opened, and it may be served.
+    pub opened: Option<Box<Opening>>,
 }
 
 #[derive(Debug)]
@@ -94,6 +100,8 @@ impl Connection {
             next: 0,
             waiting,
             throttled: false,
+            opens: false,
+            opened: None,
         }
     }
 
@@ -142,7 +150,7 @@ impl Connection {
         let pipelined = is_produce
             && self.waiting.len() < WAITING_MAX
             && self.waiting.back().is_none_or(|w| w.request.key == PRODUCE);
-        self.waiting.is_empty() || pipelined
+        !self.opens && (self.waiting.is_empty() || pipelined)
     }
 
     /// The request was served; those that this ends are added to `served`.
@@ -155,11 +163,12 @@ impl Connection {
         outcome: Outcome,
         served: &mut Vec<Served>,
     ) -> Result<(), CloseReason> {
+        self.opens = matches!(outcome, Outcome::Opening);
         match outcome {
             Outcome::Answer(answer) if answer.is_lost => return Err(CloseReason::Lost),
             Outcome::Answer(answer) => self.answer(sequence, answer, served),
             Outcome::Silent => self.answer(sequence, Answer::default(), served),
-            Outcome::Parked => {}
+            Outcome::Parked | Outcome::Opening => {}
             Outcome::Close(reason) => return Err(reason),
         }
         Ok(())
@@ -250,6 +259,20 @@ mod tests {
         assert!(c.is_quiet());
         let keys: Vec<_> = served.iter().map(|s| s.key).collect();
         assert_eq!(keys, [PRODUCE, PRODUCE, FETCH, PRODUCE], "each is told when it is done");
+    }
+
+    #[test]
+    fn nothing_is_served_while_a_batch_is_opened() {
+        let (mut c, mut served) = (connection(), Vec::new());
+        assert_eq!([serves(&mut c, PRODUCE), serves(&mut c, PRODUCE)], [Some(0), Some(1)]);
+        c.settle(1, Outcome::Opening, &mut served).unwrap();
+        c.answer(0, answer("first "), &mut served);
+        assert_eq!([serves(&mut c, PRODUCE), serves(&mut c, FETCH)], [None, None]);
+        c.settle(1, Outcome::Parked, &mut served).unwrap();
+        assert_eq!(serves(&mut c, PRODUCE), Some(2), "it waits for its commit like any other");
+        c.answer(2, answer("third"), &mut served);
+        c.answer(1, answer("second "), &mut served);
+        assert_eq!(sent(&mut c), "first second third");
     }
 
     #[test]

@@ -4,20 +4,16 @@
 //! (`ProduceRequest.validateRecords`, `LogValidator`, `UnifiedLog.analyzeAndValidateRecords`):
 //! exactly one whole batch, magic 2, size, checksum, header, timestamps, keys. A batch is opened
 //! only when the topic asks for another codec, is compacted, or bounds timestamps that the header
-//! leaves open.
+//! leaves open; [`open`](super::open) does that, mostly before [`check`] and on another thread.
 
 use bytes::Bytes;
 
 use crate::base::WallMs;
+use crate::partition::open::{Opened, must_open, open};
 use crate::wire::batch::{self, BatchError, BatchHeader, HEADER_BYTES};
 use crate::wire::codec::Codec;
-use crate::wire::record::{self, BatchBuilder, ProducerStamp, Record};
 
 const MAGIC: i8 = 2;
-/// Decompressed, a batch may be this many times `max.message.bytes`, and at least
-/// [`OPENED_BYTES_MIN`].
-const OPENED_FACTOR: usize = 16;
-const OPENED_BYTES_MIN: usize = 16 << 20;
 
 /// What a topic asks of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,8 +167,8 @@ pub fn single_batch<'a>(
     Ok((header, bytes))
 }
 
-/// Checks a batch found by [`single_batch`] against the topic, and writes it anew where the topic
-/// asks for that.
+/// Checks a batch found by [`single_batch`] against the topic. `opened` is what came of opening it,
+/// if that was done before; it is opened here otherwise, when it has to be.
 ///
 /// # Errors
 /// [`Refusal`].
@@ -181,37 +177,32 @@ pub fn check<'a>(
     bytes: &'a [u8],
     rules: &Rules,
     now: WallMs,
+    opened: Option<Opened>,
 ) -> Result<Checked<'a>, Refusal> {
-    check_header(&header)?;
-    if rules.append_time && header.is_append_time() {
-        let message = "the producer may not say that the broker set the time".to_owned();
-        return Err(Refusal::BadTimestamp(vec![RecordRefusal { index: 0, message }]));
-    }
-    let sent = Codec::from_id(header.codec_id());
-    let sent = sent.ok_or(Refusal::UnknownCodec(header.codec_id()))?;
-    let bounds = if rules.append_time { None } else { Some(Bounds::of(rules, now)) };
-    let recode = rules.codec.filter(|(codec, _)| *codec != sent);
-    let doubtful = bounds.as_ref().is_some_and(|b| b.may_break(&header));
-    if recode.is_none() && !rules.compacted && !doubtful {
-        return Ok(unopened(header, bytes, rules));
-    }
-    let limit = (rules.batch_bytes_max.saturating_mul(OPENED_FACTOR)).max(OPENED_BYTES_MIN);
-    let bad = |e: &dyn std::fmt::Display| Refusal::BadRecords(e.to_string());
-    let plain = sent.decompress(&bytes[HEADER_BYTES..], limit).map_err(|e| bad(&e))?;
-    let records: Vec<Record<'_>> =
-        record::records(&plain, header.count).collect::<Result<_, _>>().map_err(|e| bad(&e))?;
-    if records.len() != usize::try_from(header.count).unwrap_or(0) {
-        return Err(Refusal::BadRecords("fewer records than the header says".into()));
-    }
-    check_records(&header, &records, rules, bounds.as_ref())?;
-    let Some((codec, level)) = recode else { return Ok(unopened(header, bytes, rules)) };
-    let batch = encode_anew(&header, &records, codec, level).map_err(|e| bad(&e))?;
-    let header = BatchHeader::parse(&batch).map_err(|e| bad(&e))?;
+    check_unopened(&header, rules)?;
+    let anew = match opened {
+        Some(opened) => opened?,
+        None if must_open(&header, rules, now) => open(&header, bytes, rules, now)?,
+        None => None,
+    };
+    let Some(batch) = anew else { return Ok(unopened(header, bytes, rules)) };
+    let header = BatchHeader::parse(&batch).map_err(|e| Refusal::BadRecords(e.to_string()))?;
     let size_bytes = header.size_bytes;
     if size_bytes > rules.batch_bytes_max {
         return Err(Refusal::TooLarge { size_bytes, limit_bytes: rules.batch_bytes_max });
     }
     Ok(Checked { header, batch: Body::Rewritten(batch) })
+}
+
+/// What can be told from the header alone.
+pub(super) fn check_unopened(header: &BatchHeader, rules: &Rules) -> Result<Codec, Refusal> {
+    check_header(header)?;
+    if rules.append_time && header.is_append_time() {
+        let message = "the producer may not say that the broker set the time".to_owned();
+        return Err(Refusal::BadTimestamp(vec![RecordRefusal { index: 0, message }]));
+    }
+    let sent = Codec::from_id(header.codec_id());
+    sent.ok_or(Refusal::UnknownCodec(header.codec_id()))
 }
 
 /// A topic with `CreateTime` clears the bit by which a client claims that the broker set the time,
@@ -249,82 +240,11 @@ fn check_header(header: &BatchHeader) -> Result<(), Refusal> {
     Ok(())
 }
 
-struct Bounds {
-    earliest: i64,
-    latest: i64,
-}
-
-impl Bounds {
-    fn of(rules: &Rules, now: WallMs) -> Self {
-        let earliest = now.0.saturating_sub(rules.before_max_ms);
-        Self { earliest, latest: now.0.saturating_add(rules.after_max_ms) }
-    }
-
-    /// Only the bounds of all records are in the header, so an earliest bound that means anything
-    /// needs the batch opened.
-    fn may_break(&self, header: &BatchHeader) -> bool {
-        header.max_timestamp > self.latest || self.earliest > 0
-    }
-
-    fn broken_by(&self, timestamp: i64) -> bool {
-        timestamp != batch::NO_TIMESTAMP && !(self.earliest..=self.latest).contains(&timestamp)
-    }
-}
-
-fn check_records(
-    header: &BatchHeader,
-    records: &[Record<'_>],
-    rules: &Rules,
-    bounds: Option<&Bounds>,
-) -> Result<(), Refusal> {
-    let refuse = |at: usize, message: String| RecordRefusal { index: at as i32, message };
-    let keyless = |(at, record): (usize, &Record<'_>)| {
-        let missing = rules.compacted && record.key.is_none();
-        missing.then(|| refuse(at, "a compacted topic needs a key".into()))
-    };
-    let untimely = |(at, record): (usize, &Record<'_>)| {
-        let timestamp = header.base_timestamp.saturating_add(record.timestamp_delta);
-        let bounds = bounds.filter(|b| b.broken_by(timestamp))?;
-        let (earliest, latest) = (bounds.earliest, bounds.latest);
-        Some(refuse(at, format!("timestamp {timestamp} is outside {earliest}..={latest}")))
-    };
-    let keyless: Vec<_> = records.iter().enumerate().filter_map(keyless).collect();
-    if !keyless.is_empty() {
-        return Err(Refusal::NoKey(keyless));
-    }
-    let untimely: Vec<_> = records.iter().enumerate().filter_map(untimely).collect();
-    if !untimely.is_empty() {
-        return Err(Refusal::BadTimestamp(untimely));
-    }
-    Ok(())
-}
-
-fn encode_anew(
-    header: &BatchHeader,
-    records: &[Record<'_>],
-    codec: Codec,
-    level: i32,
-) -> Result<Bytes, crate::wire::codec::CodecError> {
-    let mut builder = BatchBuilder::default();
-    let mut headers = Vec::new();
-    for record in records {
-        headers.clear();
-        headers.extend(record.headers());
-        let timestamp = header.base_timestamp.saturating_add(record.timestamp_delta);
-        builder.push(timestamp, record.key, record.value, &headers);
-    }
-    let producer = ProducerStamp {
-        id: header.producer_id,
-        epoch: header.producer_epoch,
-        sequence: header.base_sequence,
-        transactional: header.is_transactional(),
-    };
-    builder.build_at_level(codec, level, producer)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::batch::HEADER_BYTES;
+    use crate::wire::record::{BatchBuilder, ProducerStamp};
 
     const NOW: WallMs = WallMs(1_700_000_000_000);
     const RULES: Rules = Rules {
@@ -347,7 +267,7 @@ mod tests {
 
     fn ask(bytes: &[u8], rules: &Rules) -> Result<Vec<u8>, Refusal> {
         let (header, bytes) = single_batch(bytes, rules)?;
-        check(header, bytes, rules, NOW).map(|c| c.batch.as_ref().to_vec())
+        check(header, bytes, rules, NOW, None).map(|c| c.batch.as_ref().to_vec())
     }
 
     #[test]
@@ -405,7 +325,7 @@ mod tests {
         let bytes = batch(Codec::Gzip, &[None, None, None]);
         for (now, broken) in [(NOW.0, 0), (NOW.0 - 3_600_000, 2), (NOW.0 - 3_600_003, 3)] {
             let (header, whole) = single_batch(&bytes, &RULES).unwrap();
-            match check(header, whole, &RULES, WallMs(now)) {
+            match check(header, whole, &RULES, WallMs(now), None) {
                 Ok(_) => assert_eq!(broken, 0),
                 Err(Refusal::BadTimestamp(refused)) => assert_eq!(refused.len(), broken),
                 Err(e) => panic!("{e}"),
@@ -413,7 +333,7 @@ mod tests {
         }
         let rules = Rules { before_max_ms: 10, ..RULES };
         let (header, whole) = single_batch(&bytes, &rules).unwrap();
-        let late = check(header, whole, &rules, WallMs(NOW.0 + 11));
+        let late = check(header, whole, &rules, WallMs(NOW.0 + 11), None);
         assert!(matches!(late, Err(Refusal::BadTimestamp(refused)) if refused.len() == 1));
     }
 

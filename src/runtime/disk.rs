@@ -41,6 +41,8 @@ pub trait Disk: Send + Sync + 'static {
     fn remove_file(&self, path: &Path) -> io::Result<()>;
     /// Removes a directory and all in it; one that is not there is no error.
     fn remove_dir_all(&self, dir: &Path) -> io::Result<()>;
+    /// Threads that it takes to keep it busy with calls that wait for it.
+    fn threads(&self) -> usize;
 }
 
 /// An open file. Errors are what the file system said.
@@ -82,8 +84,8 @@ pub trait BackJob: Send + Sized + 'static {
     fn run(self, disk: &dyn Disk) -> Self::Done;
 }
 
-/// Work for the committer: write and sync, one at a time, in the order given.
-pub trait CommitJob: Send + Sized + 'static {
+/// Work for a servant, such as the committer's write and sync: one at a time, in the order given.
+pub trait ServantJob: Send + Sized + 'static {
     /// What comes back to the shard.
     type Done: Send + 'static;
     /// Does the work.

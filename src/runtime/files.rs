@@ -64,6 +64,10 @@ impl Disk for Files {
     fn remove_dir_all(&self, dir: &Path) -> io::Result<()> {
         missing_is_fine(fs::remove_dir_all(dir))
     }
+
+    fn threads(&self) -> usize {
+        16
+    }
 }
 
 fn missing_is_fine(removed: io::Result<()>) -> io::Result<()> {

@@ -20,10 +20,10 @@ use crate::base::NodeId;
 use crate::config::{Layers, Listener, NodeLimits, ServerConfig};
 use crate::image::Node as NodeEntry;
 use crate::runtime::back::Back;
-use crate::runtime::committer::Committer;
 use crate::runtime::files::Files;
 use crate::runtime::front::{self, Front};
 use crate::runtime::mailbox::{Receiver, Sender, mailbox};
+use crate::runtime::servant::{NICE_OPENER, Servant};
 use crate::runtime::space::Probe;
 use crate::runtime::waker::Waker;
 use crate::runtime::{clock, cpu, random};
@@ -324,9 +324,11 @@ fn run_node(seed: Seed, tell: &mpsc::Sender<Told>) -> Result<(), ServerError> {
     let store = Store::open(disk.clone(), seed.store, random, wall).map_err(broken)?;
     let (commits_in, commits) = mailbox(RESULTS, seed.waker.clone());
     let (jobs_in, jobs) = mailbox(RESULTS, seed.waker.clone());
-    let name = |what: &str| format!("{what}-{node_id}");
-    let committer = Committer::start(&name("committer"), seed.cpu, commits_in).map_err(failed)?;
-    let back = Back::start(&name("back"), seed.cpu, &dir, disk, jobs_in).map_err(failed)?;
+    let (openings_in, openings) = mailbox(RESULTS, seed.waker.clone());
+    let (name, cpu) = (|what: &str| format!("{what}-{node_id}"), seed.cpu);
+    let committer = Servant::start(&name("committer"), cpu, 0, commits_in).map_err(failed)?;
+    let opener = Servant::start(&name("opener"), cpu, NICE_OPENER, openings_in).map_err(failed)?;
+    let back = Back::start(&name("back"), cpu, &dir, disk, jobs_in).map_err(failed)?;
     let front = Front::new(seed.sockets, seed.waker.clone()).map_err(failed)?;
     let limits = net_limits(&seed.config);
     let mut shard = Shard::new(seed.index, seed.config, store, random);
@@ -346,6 +348,8 @@ fn run_node(seed: Seed, tell: &mpsc::Sender<Told>) -> Result<(), ServerError> {
         back,
         jobs,
         jobs_out: 0,
+        opener,
+        openings,
         inbox: seed.inbox,
         siblings: seed.siblings,
     };

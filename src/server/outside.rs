@@ -1,4 +1,4 @@
-//! The real outside of a node: its ring, its two servants, its siblings' mailboxes and the clock.
+//! The real outside of a node: its ring, its three servants, its siblings' mailboxes and the clock.
 
 use std::io;
 use std::time::Duration;
@@ -6,12 +6,13 @@ use std::time::Duration;
 use crate::base::{Moment, WallMs};
 use crate::runtime::back::Back;
 use crate::runtime::clock;
-use crate::runtime::committer::Committer;
 use crate::runtime::front::Front;
 use crate::runtime::mailbox::{Receiver, Sender};
 use crate::runtime::network::{NetEvent, Network};
+use crate::runtime::servant::Servant;
 use crate::runtime::waker::Waker;
 use crate::server::turn::Outside;
+use crate::shard::opening::Opening;
 use crate::shard::{Mail, Post};
 use crate::storage::{Commit, CommitDone, Job, JobDone};
 
@@ -25,7 +26,7 @@ pub struct RealOutside {
     /// Ends a wait.
     pub waker: Waker,
     /// The journal's thread.
-    pub committer: Committer<Commit>,
+    pub committer: Servant<Commit>,
     /// Its results.
     pub commits: Receiver<CommitDone>,
     /// The glommio thread.
@@ -34,6 +35,10 @@ pub struct RealOutside {
     pub jobs: Receiver<JobDone>,
     /// Jobs that are out.
     pub jobs_out: usize,
+    /// The thread that opens batches.
+    pub opener: Servant<Opening>,
+    /// Its results.
+    pub openings: Receiver<Opening>,
     /// Mail from siblings.
     pub inbox: Receiver<Mail>,
     /// The boxes of all shards, this one included, by index.
@@ -42,7 +47,8 @@ pub struct RealOutside {
 
 impl RealOutside {
     fn has_mail(&self) -> bool {
-        !self.commits.is_empty() || !self.jobs.is_empty() || !self.inbox.is_empty()
+        let results = !self.commits.is_empty() || !self.jobs.is_empty();
+        results || !self.openings.is_empty() || !self.inbox.is_empty()
     }
 }
 
@@ -91,6 +97,14 @@ impl Outside for RealOutside {
         let done = self.jobs.try_recv()?;
         self.jobs_out -= 1;
         Some(done)
+    }
+
+    fn start_opening(&mut self, opening: Opening) {
+        self.opener.run(opening);
+    }
+
+    fn finished_opening(&mut self) -> Option<Opening> {
+        self.openings.try_recv()
     }
 
     fn mail(&mut self) -> Option<Mail> {

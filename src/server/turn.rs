@@ -1,7 +1,7 @@
 //! The turn: how a shard runs. One thread, one loop, always the same steps, and batching comes from
 //! them.
 //!
-//! 1. **collect** what is there: network events, finished commits and jobs, mail, due timers;
+//! 1. **collect** what is there: network events, finished commits, jobs and openings, mail, due timers;
 //! 2. **decide**: feed it to the connections, the handlers and the shard;
 //! 3. **answer**: fetches after all appends of the turn, responses in request order;
 //! 4. **commit** what was appended if the committer is idle, **send** once per connection;
@@ -21,6 +21,7 @@ use crate::net::budget::Budget;
 use crate::net::connection::{Connection, Next, Served};
 use crate::runtime::cpu;
 use crate::runtime::network::{ConnectionId, NetEvent, Network, Sent};
+use crate::shard::opening::Opening;
 use crate::shard::{CONTROLLER, Mail, Post, Shard, Slot};
 use crate::storage::{Commit, CommitDone, Job, JobDone, StoreEvent};
 
@@ -45,6 +46,10 @@ pub trait Outside {
     fn start_job(&mut self, job: Job);
     /// A job that ended.
     fn finished_job(&mut self) -> Option<JobDone>;
+    /// Hands an opening to the opener, which is idle.
+    fn start_opening(&mut self, opening: Opening);
+    /// An opening that ended.
+    fn finished_opening(&mut self) -> Option<Opening>;
     /// Mail from a sibling.
     fn mail(&mut self) -> Option<Mail>;
     /// Mail for a sibling; given back when its box is full.
@@ -150,7 +155,7 @@ impl Node {
         let (now, wall) = outside.now();
         self.shard.begin_turn(now, wall);
         self.work = Turn { events: events.len() as u32, ..Turn::default() };
-        self.collect_disk(outside);
+        self.collect_results(outside);
         self.collect_mail(outside);
         for event in events.drain(..) {
             self.on_net(event, outside);
@@ -173,6 +178,12 @@ impl Node {
         self.shard.store.jobs(&mut self.jobs);
         for job in self.jobs.drain(..) {
             outside.start_job(job);
+        }
+        // What is opened while nothing can be appended would pile up.
+        if !self.shard.store.is_full()
+            && let Some(opening) = self.shard.openings.next_job()
+        {
+            outside.start_opening(opening);
         }
         self.deliver(outside);
         self.count(outside.now().0);
@@ -209,7 +220,7 @@ impl Node {
         (next != Moment::NEVER).then(|| next.since(now))
     }
 
-    fn collect_disk(&mut self, outside: &mut impl Outside) {
+    fn collect_results(&mut self, outside: &mut impl Outside) {
         let mut events = std::mem::take(&mut self.store_events);
         let now = self.shard.now;
         while let Some(done) = outside.finished_commit() {
@@ -221,6 +232,16 @@ impl Node {
             self.work.results += 1;
             self.shard.store.on_job(done, now, &mut events);
             self.ready.append(&mut self.stalled);
+        }
+        while let Some(opening) = outside.finished_opening() {
+            self.work.results += 1;
+            self.shard.openings.ended();
+            let id = ConnectionId(opening.call.slot.connection);
+            // Its connection may be gone; then nobody wants it any more.
+            if let Some(connection) = self.connections.get_mut(&id) {
+                connection.opened = Some(Box::new(opening));
+                self.ready.push(id);
+            }
         }
         self.shard.store.take_events(&mut events);
         for event in events.drain(..) {
@@ -238,7 +259,7 @@ impl Node {
                     let outcome = api::dispatch(&mut self.shard, slot, call.peer, &frame);
                     match outcome {
                         api::Outcome::Answer(answer) => self.shard.send(slot, answer),
-                        api::Outcome::Parked | api::Outcome::Silent => {}
+                        api::Outcome::Parked | api::Outcome::Opening | api::Outcome::Silent => {}
                         api::Outcome::Close(reason) => {
                             tracing::debug!(%reason, "a forwarded request makes no sense");
                             let mail = Mail::Close { slot };
@@ -325,6 +346,13 @@ impl Node {
         let Some(connection) = self.connections.get_mut(&id) else { return Ok(()) };
         if self.stopping_until.is_some() {
             return Ok(());
+        }
+        if let Some(opening) = connection.opened.take_if(|_| !self.shard.store.is_full()) {
+            let sequence = opening.call.slot.sequence;
+            let outcome = api::produce::go_on(&mut self.shard, *opening);
+            connection.settle(sequence, outcome, &mut self.served)?;
+        } else if connection.opened.is_some() {
+            self.stalled.push(id);
         }
         let net = outside.net();
         let mut used = 0;

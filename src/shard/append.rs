@@ -8,6 +8,7 @@ use crate::coordinator::AppendFailure;
 use crate::metrics::Traffic;
 use crate::partition::append::{self, Refusal};
 use crate::partition::leader::Effect;
+use crate::partition::open::Opened;
 use crate::partition::producers::{ProducerError, Sequence};
 use crate::purgatory::acks::AckId;
 use crate::shard::Shard;
@@ -63,7 +64,8 @@ pub enum Acks {
 }
 
 impl Shard {
-    /// Appends the bytes that a producer sent for one partition, and counts them.
+    /// Appends the bytes that a producer sent for one partition, and counts them. `opened` is what came
+    /// of opening them, if that was done.
     ///
     /// # Errors
     /// [`ProduceError`]; nothing was written.
@@ -72,9 +74,10 @@ impl Shard {
         log: LogId,
         header: BatchHeader,
         batch: &[u8],
+        opened: Option<Opened>,
         acks: Acks,
     ) -> Result<Produced, ProduceError> {
-        let result = self.try_append(log, header, batch, acks);
+        let result = self.try_append(log, header, batch, opened, acks);
         match &result {
             Ok(_) => self.count(log, |t| {
                 t.produces += 1;
@@ -129,6 +132,7 @@ impl Shard {
         log: LogId,
         header: BatchHeader,
         batch: &[u8],
+        opened: Option<Opened>,
         acks: Acks,
     ) -> Result<Produced, ProduceError> {
         let Some(partition) = self.partitions.get(log) else {
@@ -141,7 +145,7 @@ impl Shard {
         }
         let append_time = partition.rules.append_time.then_some(self.wall);
         let epoch = leader.epoch();
-        let checked = append::check(header, batch, &partition.rules, self.wall)?;
+        let checked = append::check(header, batch, &partition.rules, self.wall, opened)?;
         let state = self.store.log(log).ok_or(StorageError::Deleted)?;
         let log_start = state.log_start();
         if header.has_producer() {
@@ -228,7 +232,13 @@ impl Shard {
                         self.failed = true;
                     }
                     Some(log) => self.fail_waits(*log),
-                    None => self.failed = true,
+                    None => {
+                        self.failed = true;
+                        let logs: Vec<_> = self.partitions.iter().map(|p| p.log).collect();
+                        for log in logs {
+                            self.fail_waits(log);
+                        }
+                    }
                 }
             }
         }

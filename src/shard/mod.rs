@@ -11,6 +11,7 @@ mod load;
 pub mod mail;
 pub mod metadata;
 pub mod observe;
+pub mod opening;
 pub mod park;
 pub mod partition;
 pub mod sessions;
@@ -38,6 +39,7 @@ pub use groups::GroupCall;
 use load::Loading;
 pub use mail::{Mail, Post, ShardIndex};
 use metadata::{METADATA_PARTITION, METADATA_TOPIC, Publisher};
+use opening::Openings;
 use park::{Fetches, ParkedAck};
 use partition::Partitions;
 use sessions::Sessions;
@@ -85,6 +87,8 @@ pub struct Shard {
     pub sessions: Sessions,
     /// Fetches that found too little.
     pub fetches: Fetches,
+    /// Produce requests whose batches are being opened.
+    pub openings: Openings,
     /// The groups whose records this node leads.
     pub groups: Groups<GroupCall>,
     group_appends: GroupAppends,
@@ -141,6 +145,7 @@ impl Shard {
             partitions: Partitions::default(),
             sessions,
             fetches: Fetches::default(),
+            openings: Openings::default(),
             groups,
             group_appends: GroupAppends::default(),
             acks: Acks::default(),
@@ -173,6 +178,7 @@ impl Shard {
     /// A turn begins.
     pub fn begin_turn(&mut self, now: Moment, wall: WallMs) {
         (self.now, self.wall) = (now, wall);
+        self.openings.begin_turn();
     }
 
     /// Does what is due.
@@ -222,7 +228,8 @@ impl Shard {
 
     /// Memory that is neither a connection's nor the fetch sessions', by estimate.
     pub fn memory_bytes(&self) -> usize {
-        self.store.cache_bytes() + self.store.window_bytes() + self.fetches.size_bytes()
+        let parked = self.fetches.size_bytes() + self.openings.size_bytes();
+        self.store.cache_bytes() + self.store.window_bytes() + parked
     }
 
     /// Memory of the fetch sessions, by estimate. Costs a look at each of them.
@@ -239,5 +246,6 @@ impl Shard {
     /// A connection of this shard is gone.
     pub fn on_closed(&mut self, connection: ConnectionId) {
         self.fetches.drop_connection(connection);
+        self.openings.drop_connection(connection);
     }
 }

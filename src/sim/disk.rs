@@ -404,6 +404,11 @@ impl Disk for SimDisk {
         let (parent, name) = split(dir);
         self.with(|s| s.step().and_then(|()| s.change(&parent, NameChange::Unlink(name))))
     }
+
+    /// One seed is one order of calls.
+    fn threads(&self) -> usize {
+        1
+    }
 }
 
 struct SimFile {

@@ -1,7 +1,7 @@
 //! The outside of a node under simulation: its sockets, servants, siblings and clock, all of which
 //! stand still until the test moves them.
 //!
-//! What the turn starts lies here as plain values: a commit, jobs, mail. The test carries each out
+//! What the turn starts lies here as plain values: a commit, jobs, an opening, mail. The test carries each out
 //! when it likes ([`SimOutside::run_commit`], [`SimOutside::run_job`], [`SimOutside::posted`]) and
 //! tells the node later ([`SimOutside::tell_commit`], ...), so a crash may come in between. Jobs end in
 //! any order, a commit is one at a time, mail between two shards keeps its order if the test does.
@@ -11,9 +11,10 @@ use std::io;
 use std::time::Duration;
 
 use crate::base::{Moment, WallMs};
-use crate::runtime::disk::{BackJob, CommitJob, Disk};
+use crate::runtime::disk::{BackJob, Disk, ServantJob};
 use crate::runtime::network::{NetEvent, Network};
 use crate::server::turn::Outside;
+use crate::shard::opening::Opening;
 use crate::shard::{Mail, Post};
 use crate::sim::net::SimNet;
 use crate::storage::{Commit, CommitDone, Job, JobDone};
@@ -30,7 +31,9 @@ pub struct SimOutside {
     pub posted_max: usize,
     commit: Option<Commit>,
     jobs: VecDeque<Job>,
+    opening: Option<Opening>,
     commits_done: VecDeque<CommitDone>,
+    openings_done: VecDeque<Opening>,
     jobs_done: VecDeque<JobDone>,
     inbox: VecDeque<Mail>,
     started: Started,
@@ -43,6 +46,8 @@ pub struct Started {
     pub commits: usize,
     /// Jobs.
     pub jobs: usize,
+    /// Openings: none or one.
+    pub openings: usize,
 }
 
 impl SimOutside {
@@ -55,7 +60,9 @@ impl SimOutside {
             posted_max,
             commit: None,
             jobs: VecDeque::new(),
+            opening: None,
             commits_done: VecDeque::new(),
+            openings_done: VecDeque::new(),
             jobs_done: VecDeque::new(),
             inbox: VecDeque::new(),
             started: Started::default(),
@@ -69,7 +76,7 @@ impl SimOutside {
 
     /// Carries out the commit that is handed out; what came of it is for [`Self::tell_commit`].
     pub fn run_commit(&mut self) -> Option<CommitDone> {
-        self.commit.take().map(CommitJob::run)
+        self.commit.take().map(ServantJob::run)
     }
 
     /// The node may hear of a commit.
@@ -87,6 +94,16 @@ impl SimOutside {
         self.jobs_done.push_back(done);
     }
 
+    /// Carries out the opening that is handed out.
+    pub fn run_opening(&mut self) -> Option<Opening> {
+        self.opening.take().map(ServantJob::run)
+    }
+
+    /// The node may hear of an opening.
+    pub fn tell_opening(&mut self, done: Opening) {
+        self.openings_done.push_back(done);
+    }
+
     /// Jobs that are handed out and not carried out.
     pub fn jobs_out(&self) -> usize {
         self.jobs.len()
@@ -102,13 +119,14 @@ impl SimOutside {
         self.net.has_events()
             || !self.commits_done.is_empty()
             || !self.jobs_done.is_empty()
+            || !self.openings_done.is_empty()
             || !self.inbox.is_empty()
     }
 
     /// Whether nothing is under way.
     pub fn is_idle(&self) -> bool {
-        let idle = self.commit.is_none() && self.jobs.is_empty() && self.posted.is_empty();
-        idle && !self.has_news()
+        let servants = self.commit.is_none() && self.jobs.is_empty() && self.opening.is_none();
+        servants && self.posted.is_empty() && !self.has_news()
     }
 }
 
@@ -144,6 +162,16 @@ impl Outside for SimOutside {
 
     fn finished_job(&mut self) -> Option<JobDone> {
         self.jobs_done.pop_front()
+    }
+
+    fn start_opening(&mut self, opening: Opening) {
+        assert!(self.opening.is_none(), "one opening at a time");
+        self.opening = Some(opening);
+        self.started.openings += 1;
+    }
+
+    fn finished_opening(&mut self) -> Option<Opening> {
+        self.openings_done.pop_front()
     }
 
     fn mail(&mut self) -> Option<Mail> {

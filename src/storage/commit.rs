@@ -14,7 +14,7 @@ use super::LogId;
 use super::error::StorageError;
 use super::journal::Writer;
 use crate::base::{Moment, Offset};
-use crate::runtime::disk::{CommitJob, DiskFile};
+use crate::runtime::disk::{DiskFile, ServantJob};
 
 /// What one log has in a commit.
 pub(super) struct LogCommit {
@@ -108,7 +108,7 @@ pub struct CommitDone {
     pub(super) result: Result<(), StorageError>,
 }
 
-impl CommitJob for Commit {
+impl ServantJob for Commit {
     type Done = CommitDone;
 
     fn run(mut self) -> CommitDone {

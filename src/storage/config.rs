@@ -69,7 +69,7 @@ impl StoreConfig {
             window_bytes: 16 << 20,
             jobs_max: 8,
             checkpoint_ms: 60_000,
-            checkpoint_bytes: 512 << 20,
+            checkpoint_bytes: 128 << 20,
             index_entries_min: 256,
             lazy_flush_ms: 1_000,
             lazy_flush_bytes: 1 << 20,

@@ -22,6 +22,7 @@ use super::store::{Metrics, Queues, Store};
 use super::windows::Windows;
 use crate::base::{DetMap, Moment, Offset, TopicPartition, WallMs};
 use crate::runtime::disk::{Access, Disk, DiskFile};
+use crate::runtime::threads;
 
 impl Store {
     /// Opens the store in `config.dir`, or makes it. Blocks. `random` becomes the generation of the
@@ -121,25 +122,23 @@ impl Store {
         let (points, starts) = (by_name(points), by_name(starts));
         let mut dirs: Vec<_> = dirs.into_iter().collect();
         dirs.sort_unstable_by(|a, b| a.1.path.cmp(&b.1.path));
-        for (tp, dir) in dirs {
+        let mut known = Vec::new();
+        for (tp, dir) in &dirs {
             let name = (dir.topic.clone(), tp.partition);
-            let facts = facts.remove(&tp).unwrap_or_default();
+            let facts = facts.remove(tp).unwrap_or_default();
             // Lines of a checkpoint are by name: they may be of a deleted log of the same name.
-            let (point, start) = if facts.created {
+            let (recovery_point, log_start) = if facts.created {
                 (Some(Offset(0)), None)
             } else {
                 (points.get(&name).copied(), starts.get(&name).copied())
             };
-            let known = Known {
-                tp,
-                topic: &dir.topic,
-                dir: &dir.path,
-                recovery_point: point,
-                log_start: start,
-                facts,
-                wall: self.wall,
-            };
-            let (log, error) = load::load(&*self.disk, &known)?;
+            let (tp, topic, dir, wall) = (*tp, &*dir.topic, &*dir.path, self.wall);
+            known.push(Known { tp, topic, dir, recovery_point, log_start, facts, wall });
+        }
+        let disk = &*self.disk;
+        let loaded = threads::map(disk.threads(), known, |known| load::load(disk, &known));
+        for loaded in loaded {
+            let (log, error) = loaded?;
             let id = self.insert(log);
             if let Some(error) = error {
                 let error = Arc::new(error);

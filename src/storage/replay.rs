@@ -1,7 +1,8 @@
 //! Recovery, first half: finding the commits of the journal and putting their bytes into segments.
 //!
-//! Two passes over the chunk files, one chunk in memory at a time. The first finds the valid
-//! commits of the generation; they are sorted by sequence, and a hole below the newest is damage. A
+//! Two passes over the chunk files, one chunk in memory at a time; they are read through the page
+//! cache, which has them for the second pass and reads ahead. The first finds the valid commits of the
+//! generation; they are sorted by sequence, and a hole below the newest is damage. A
 //! torn last commit was never acknowledged and counts as not there. The second writes data entries
 //! to segment files and notes what was durable. Doing it twice does no harm.
 //!
@@ -17,7 +18,7 @@ use super::files::{self, Make};
 use super::journal::{Commit, Entry};
 use super::ring::chunk_path;
 use super::segment::{Kind, file_path};
-use crate::base::{AlignedBuf, BLOCK_BYTES, DetMap, Offset, TopicPartition};
+use crate::base::{BLOCK_BYTES, DetMap, Offset, TopicPartition};
 use crate::runtime::disk::{Access, Disk, DiskFile};
 
 /// Segment files that are open at a time.
@@ -63,7 +64,8 @@ pub(super) struct Replay<'a> {
     dir: &'a Path,
     generation: u64,
     first_sequence: u64,
-    chunk: Option<(usize, AlignedBuf)>,
+    /// The chunk that was read last.
+    chunk: Option<(usize, Vec<u8>)>,
     open: DetMap<PathBuf, Arc<dyn DiskFile>>,
     /// Directories that are there.
     pub(super) dirs: DetMap<TopicPartition, LogDir>,
@@ -129,20 +131,21 @@ impl<'a> Replay<'a> {
     }
 
     /// A chunk's bytes, out of `self` so that entries can be applied while they are borrowed.
-    fn load(&mut self, slot: usize) -> Result<AlignedBuf, StorageError> {
-        if let Some((have, chunk)) = self.chunk.take()
-            && have == slot
-        {
+    fn load(&mut self, slot: usize) -> Result<Vec<u8>, StorageError> {
+        let (have, mut chunk) = self.chunk.take().unwrap_or((usize::MAX, Vec::new()));
+        if have == slot {
             return Ok(chunk);
         }
         let path = chunk_path(&self.dir.join(files::JOURNAL), slot);
-        let run = || {
-            let file = self.disk.open(&path, Access::Direct)?;
-            let mut chunk = AlignedBuf::zeroed(file.size()? as usize);
-            file.read_at(&mut chunk, 0)?;
-            Ok(chunk)
+        let mut run = || {
+            let file = self.disk.open(&path, Access::ReadOnly)?;
+            chunk.resize(file.size()? as usize, 0);
+            let read = file.read_at(&mut chunk, 0)?;
+            chunk.truncate(read);
+            Ok(())
         };
-        run().map_err(StorageError::disk("reading", &path))
+        run().map_err(StorageError::disk("reading", &path))?;
+        Ok(chunk)
     }
 
     fn apply(&mut self, found: &Found) -> Result<(), StorageError> {

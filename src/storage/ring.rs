@@ -94,7 +94,9 @@ impl Ring {
             unzeroed: None,
             unmade: None,
         };
-        files.into_iter().for_each(|file| ring.on_chunk(file));
+        for file in files {
+            ring.on_chunk(file);
+        }
         ring
     }
 

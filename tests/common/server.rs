@@ -123,6 +123,8 @@ pub struct Server {
     /// Its ports and its directory.
     pub place: Place,
     settings: Vec<(String, String)>,
+    /// Environment of the process.
+    pub environment: Vec<(String, String)>,
     child: Option<Child>,
 }
 
@@ -134,10 +136,15 @@ impl Server {
 
     /// A server with `settings`, in a place of its own.
     pub fn with(settings: &[(&str, &str)]) -> Self {
-        let settings = settings.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect();
-        let mut server = Self { place: Place::take(), settings, child: None };
+        let mut server = Self::stopped(settings);
         server.start_again();
         server
+    }
+
+    /// The same, not started yet.
+    pub fn stopped(settings: &[(&str, &str)]) -> Self {
+        let settings = settings.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect();
+        Self { place: Place::take(), settings, environment: Vec::new(), child: None }
     }
 
     /// Starts what was stopped, with the same settings, and waits until it is ready.
@@ -146,6 +153,7 @@ impl Server {
         let settings: Vec<_> =
             self.settings.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
         let mut command = klamm(&self.place.arguments(&settings));
+        command.envs(self.environment.iter().map(|(k, v)| (k, v)));
         let log = |name: &str| {
             let path = self.place.dir.join(name);
             File::options().create(true).append(true).open(path).unwrap()
@@ -191,6 +199,12 @@ impl Server {
     pub fn resident_bytes(&self) -> u64 {
         let statm = fs::read_to_string(format!("/proc/{}/statm", self.pid())).unwrap();
         statm.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 4096
+    }
+
+    /// Waits until it has ended by itself.
+    pub fn ended(&mut self) -> ExitStatus {
+        let mut child = self.child.take().expect("a running server");
+        until(START, "the end of the server", || child.try_wait().unwrap())
     }
 
     /// kill -9.

@@ -1,5 +1,5 @@
-//! Faults, staged for real: a killed server, one that stands still, damaged files, a full disk, a
-//! power cut. `ROUNDS=n` sets how often the server is killed, `SEED=n` repeats the choices of a run.
+//! Faults, staged for real: a killed server, one that stands still, damaged files, a full disk, one that
+//! fails, a power cut. `ROUNDS=n` sets how often the server is killed, `SEED=n` repeats the choices of a run.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 #![allow(unreachable_pub, missing_docs, reason = "modules of a test binary")]
 #![allow(clippy::disallowed_methods, reason = "tests of a real process live in real time")]
@@ -8,6 +8,7 @@
 mod common;
 
 mod damage;
+mod eio;
 mod full;
 mod kill;
 mod load;

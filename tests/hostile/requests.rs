@@ -20,7 +20,7 @@ use klamm::wire::messages::{
 use klamm::wire::record::{BatchBuilder, ProducerStamp};
 
 use crate::common::wire::batch;
-use crate::{alone, connect, crowd, metric, server, survives, survives_with_stalls};
+use crate::{alone, connect, crowd, metric, server, survives};
 
 const MESSAGE_TOO_LARGE: i16 = 10;
 const INVALID_RECORD: i16 = 87;
@@ -39,10 +39,7 @@ fn a_decompression_bomb_for_a_topic_that_recompresses() {
     connect(&server).create("packed", 1, &[("compression.type", "lz4")]);
     let bomb = bomb(1 << 30, Codec::Zstd);
     assert!(bomb.len() < 200_000, "{} B", bomb.len());
-    // A batch is opened in the turn, up to a bound, and each of these takes it all: others wait for
-    // the four that may be in front of them.
-    let stall = Duration::from_millis(400);
-    survives_with_stalls(server, stall, |server, stop| {
+    survives(server, |server, stop| {
         crowd(stop, 4, |_| {
             let produced = connect(server).produce("packed", 0, bomb.clone());
             let refused = [MESSAGE_TOO_LARGE, INVALID_RECORD, 2, 76].contains(&produced.error_code);

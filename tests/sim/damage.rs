@@ -10,12 +10,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use klamm::base::{LeaderEpoch, Moment, Offset, TopicId, TopicPartition, WallMs};
-use klamm::runtime::disk::{Access, BackJob as _, CommitJob as _, Disk as _};
+use klamm::runtime::disk::{Access, BackJob as _, Disk as _, ServantJob as _};
 use klamm::sim::disk::SimDisk;
-use klamm::storage::{Append, LogConfig, LogId, Read, Store, StoreConfig, StoreEvent};
+use klamm::storage::{Append, LogConfig, LogId, Read, Store, StoreEvent};
 use klamm::wire::batch::{self, BatchHeader};
 use klamm::wire::codec::Codec;
 use klamm::wire::record::{BatchBuilder, ProducerStamp};
+
+use crate::small_store;
 
 const NODE: &str = "/node-0";
 const BLOCK: usize = 4096;
@@ -31,21 +33,8 @@ const LOGS: [(TopicPartition, &str); 2] = [
 type Files = Vec<(PathBuf, Vec<u8>)>;
 
 fn open(disk: &SimDisk, generation: u64) -> Result<Store, String> {
-    let config = StoreConfig {
-        journal_bytes: 4 * (64 << 10),
-        journal_chunk_bytes: 64 << 10,
-        commit_bytes_max: 16 << 10,
-        direct_bytes_min: 8 << 10,
-        write_bytes_min: 8 << 10,
-        write_bytes_max: 16 << 10,
-        cache_bytes: 64 << 10,
-        chunk_bytes_max: 32 << 10,
-        read_bytes: 8 << 10,
-        read_ahead_bytes: 16 << 10,
-        window_bytes: 32 << 10,
-        ..StoreConfig::new(PathBuf::from(NODE))
-    };
-    Store::open(Arc::new(disk.clone()), config, generation, WallMs(0)).map_err(|e| e.to_string())
+    let disk = Arc::new(disk.clone());
+    Store::open(disk, small_store(NODE), generation, WallMs(0)).map_err(|e| e.to_string())
 }
 
 /// Runs commits, and jobs when `write`, until none is left.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use expect_test::{Expect, expect};
 use klamm::base::{LeaderEpoch, Moment, Offset, TopicId, TopicPartition, WallMs};
 use klamm::partition::producers::Producers;
-use klamm::runtime::disk::{BackJob, CommitJob};
+use klamm::runtime::disk::{BackJob, ServantJob};
 use klamm::runtime::files::Files;
 use klamm::storage::{Append, Find, LogConfig, LogId, Read, Store, StoreConfig, StoreEvent};
 use klamm::wire::batch::{self, BatchHeader};

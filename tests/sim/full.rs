@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use klamm::base::{LeaderEpoch, Moment, Offset, TopicId, TopicPartition, WallMs};
-use klamm::runtime::disk::{BackJob as _, CommitJob as _};
+use klamm::runtime::disk::{BackJob as _, ServantJob as _};
 use klamm::sim::disk::SimDisk;
 use klamm::storage::{
     Append, LogConfig, LogId, Read, StorageError, Store, StoreConfig, StoreEvent,

@@ -11,3 +11,21 @@ mod model;
 mod node;
 mod seeds;
 mod world;
+
+/// A store so small that everything happens often: rolls, checkpoints, a full journal, reads from disk.
+fn small_store(dir: &str) -> klamm::storage::StoreConfig {
+    klamm::storage::StoreConfig {
+        journal_bytes: 4 * (64 << 10),
+        journal_chunk_bytes: 64 << 10,
+        commit_bytes_max: 16 << 10,
+        direct_bytes_min: 8 << 10,
+        write_bytes_min: 8 << 10,
+        write_bytes_max: 16 << 10,
+        cache_bytes: 64 << 10,
+        chunk_bytes_max: 32 << 10,
+        read_bytes: 8 << 10,
+        read_ahead_bytes: 16 << 10,
+        window_bytes: 32 << 10,
+        ..klamm::storage::StoreConfig::new(dir.into())
+    }
+}

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use klamm::base::{LeaderEpoch, Moment, Offset, TopicId, TopicPartition, WallMs};
-use klamm::runtime::disk::{BackJob, CommitJob};
+use klamm::runtime::disk::{BackJob, ServantJob};
 use klamm::sim::Rng;
 use klamm::sim::disk::{Faults, SimDisk};
 use klamm::storage::{
@@ -16,6 +16,7 @@ use klamm::wire::codec::Codec;
 use klamm::wire::record::{BatchBuilder, ProducerStamp};
 
 use crate::model::{ModelLog, Sent};
+use crate::small_store;
 
 const STEPS: usize = 260;
 
@@ -51,22 +52,13 @@ pub(crate) struct World {
 fn config(rng: &mut Rng) -> StoreConfig {
     StoreConfig {
         journal_bytes: (64 << 10) * (3 + rng.below(3) as u64),
-        journal_chunk_bytes: 64 << 10,
-        commit_bytes_max: 16 << 10,
-        direct_bytes_min: 8 << 10,
-        write_bytes_min: 8 << 10,
-        write_bytes_max: 16 << 10,
         cache_bytes: (64 << 10) << rng.below(3),
-        chunk_bytes_max: 32 << 10,
-        read_bytes: 8 << 10,
-        read_ahead_bytes: 16 << 10,
-        window_bytes: 32 << 10,
         jobs_max: 3,
         checkpoint_ms: 3_000,
         checkpoint_bytes: 256 << 10,
         index_entries_min: 4,
         retention_check_ms: 5_000,
-        ..StoreConfig::new(PathBuf::from("/node-0"))
+        ..small_store("/node-0")
     }
 }
 

@@ -24,12 +24,12 @@ use crate::tools::load::engine::{End, Plan};
 use crate::tools::load::meter::Meter;
 use crate::tools::load::payload::{Head, Payloads};
 use crate::tools::load::progress::Progress;
+use crate::tools::load::schedule::{Draining, HEAD_START, Schedule};
 
 /// The schedule is looked at so often.
 const STEP: Duration = Duration::from_micros(200);
 const POLL: Duration = Duration::from_millis(100);
 const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
-const HEAD_START: Duration = Duration::from_millis(20);
 
 /// What a client saw.
 enum Event {
@@ -63,8 +63,7 @@ pub(crate) struct Engine {
     is_over: Arc<AtomicBool>,
     events: Events,
     payloads: Payloads,
-    due: u64,
-    due_max: u64,
+    schedule: Schedule,
 }
 
 impl Engine {
@@ -92,12 +91,7 @@ impl Engine {
         }
         Ok(Self {
             payloads: Payloads::new(w, seed)?,
-            due: 0,
-            due_max: if count == 0 {
-                0
-            } else {
-                (w.rate * (w.warmup_seconds + w.duration_seconds)) as u64
-            },
+            schedule: Schedule::new(w, count > 0),
             producers,
             consumers,
             is_over,
@@ -108,7 +102,7 @@ impl Engine {
 
     /// Records whose time has come.
     pub(crate) fn due(&self) -> u64 {
-        self.due
+        self.schedule.due
     }
 
     /// Runs the workload.
@@ -140,26 +134,18 @@ impl Engine {
             if self.plan.stop.load(Ordering::Relaxed) {
                 return Ok(End::Stopped);
             }
-            sleep(STEP.min(self.intended(self.due, meter).since(now)));
+            sleep(STEP.min(self.schedule.next(meter).since(now)));
         }
     }
 
     fn drain(&mut self, meter: &mut Meter, progress: &mut Progress) -> Result<(), String> {
         let groups = self.plan.workload.groups;
-        let mut moved = (0, 0, clock::now().0);
+        let mut draining = Draining::new(groups, self.plan.give_up_after, clock::now().0);
         loop {
             let now = clock::now().0;
             self.count(now, meter, progress)?;
-            let counts = meter.counts;
-            let missing = counts.sent - counts.acked - counts.failed;
-            if missing == 0 && meter.unread(groups) == 0 {
+            if draining.is_over(meter, now)? {
                 return Ok(());
-            }
-            if (counts.acked, counts.consumed) != (moved.0, moved.1) {
-                moved = (counts.acked, counts.consumed, now);
-            } else if now >= moved.2 + self.plan.give_up_after {
-                let unread = meter.unread(groups);
-                return Err(format!("{missing} records were not acknowledged, {unread} not read"));
             }
             sleep(STEP);
         }
@@ -180,24 +166,16 @@ impl Engine {
             }
         }
         while now >= meter.second_ends_at() {
-            meter.end_second(self.due).map_err(|e| e.to_string())?;
+            meter.end_second(self.schedule.due).map_err(|e| e.to_string())?;
             progress.show(meter);
         }
         Ok(())
     }
 
-    fn intended(&self, number: u64, meter: &Meter) -> Moment {
-        if number >= self.due_max {
-            return Moment::NEVER;
-        }
-        let ns = number as f64 * 1e9 / self.plan.workload.rate;
-        Moment(meter.began.0 + ns as u64)
-    }
-
     fn send_due(&mut self, now: Moment, meter: &mut Meter) -> Result<(), String> {
-        while self.intended(self.due, meter) <= now {
-            let intended = self.intended(self.due, meter);
-            let at = (self.due % self.producers.len() as u64) as usize;
+        while self.schedule.next(meter) <= now {
+            let intended = self.schedule.next(meter);
+            let at = (self.schedule.due % self.producers.len() as u64) as usize;
             let head = Head { intended_ns: intended.0, run: self.plan.run, producer: at as u32 };
             let topic = &self.plan.topics[at % self.plan.topics.len()];
             let drawn = self.payloads.next(head);
@@ -212,7 +190,7 @@ impl Engine {
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => break,
                 Err((e, _)) => return Err(e.to_string()),
             }
-            self.due += 1;
+            self.schedule.due += 1;
         }
         Ok(())
     }

@@ -43,6 +43,7 @@ mod plot;
 mod progress;
 mod result;
 pub(crate) mod ring;
+mod schedule;
 mod setup;
 mod slo;
 mod table;

@@ -1,6 +1,6 @@
 //! Produce.
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use klamm::client::blocking::Clock;
 use klamm::msg;
 use klamm::wire::batch::{BatchHeader, HEADER_BYTES};
@@ -262,6 +262,69 @@ fn the_topic_decides_the_codec_unless_it_leaves_that_to_the_producer() {
         header.check_crc(&bytes[..header.size_bytes]).unwrap();
         assert_eq!(header.count, 2);
     }
+}
+
+#[test]
+fn batches_of_one_producer_stay_in_order_whether_they_are_opened_or_not() {
+    let (_server, mut wire) = broker_with(&[("compression.type", "zstd")]);
+    let large = "so and so ".repeat(30_000);
+    // As it is, opened in the turn, and opened beside it.
+    let kinds = [(Codec::Zstd, "small"), (Codec::None, "small"), (Codec::Lz4, large.as_str())];
+    let kind = |i: i32| kinds[i as usize * 7 % 5 % 3];
+    for i in 0..30 {
+        let (codec, value) = kind(i);
+        let records = batch_of(&[value], codec, stamp(9, 0, i));
+        wire.send(&produce_request("t", 0, -1, records), 9);
+    }
+    let mut correlation_id = None;
+    for i in 0..30 {
+        let frame = wire.frame().unwrap().unwrap();
+        let id = frame.clone().get_i32();
+        assert_eq!(id, *correlation_id.get_or_insert(id) + i, "answers keep their order");
+        let answer: ProduceResponse = frame::decode(frame.slice(5..), 9).unwrap();
+        let answer = answer.one();
+        assert_eq!((name(answer.error_code), answer.base_offset), ("NONE", i64::from(i)));
+    }
+    for i in 0..30 {
+        let (header, bytes) = stored(&mut wire, i64::from(i));
+        assert_eq!((header.base_sequence, header.codec_id()), (i, Codec::Zstd as u8));
+        let plain = Codec::Zstd.decompress(&bytes[HEADER_BYTES..header.size_bytes], 1 << 20);
+        assert_eq!(plain.unwrap().len() > 1000, kind(i).1.len() > 1000);
+    }
+}
+
+#[test]
+fn a_request_with_a_batch_to_be_opened_is_served_as_a_whole() {
+    let (server, mut wire) = broker_with(&[("cleanup.policy", "compact")]);
+    wire.create("plain", 1, &[]);
+    let keyless = batch(&["x".repeat(100_000).as_str()]);
+    let part = |records: &Bytes| {
+        vec![msg!(PartitionProduceData { index: 0, records: Some(records.clone()) })]
+    };
+    let topics = ["plain", "t", "nowhere", "plain"]
+        .map(|name| msg!(TopicProduceData { name: name.into(), partition_data: part(&keyless) }));
+    let request = |acks| msg!(ProduceRequest { acks, topic_data: topics.to_vec() });
+    let answer = wire.ask(&request(-1), 9);
+    let told: Vec<_> = answer
+        .responses
+        .iter()
+        .map(|t| &t.partition_responses[0])
+        .map(|p| (name(p.error_code), p.base_offset, p.record_errors.len()))
+        .collect();
+    let expected = [
+        ("NONE", 0, 0),
+        ("INVALID_RECORD", -1, 1),
+        ("UNKNOWN_TOPIC_OR_PARTITION", -1, 0),
+        ("NONE", 1, 0),
+    ];
+    assert_eq!(told, expected);
+    // With acks=0 there is no answer, and the failure closes the connection.
+    wire.send(&request(0), 9);
+    assert!(wire.is_closed());
+    let mut wire = Wire::connect(server.address(0));
+    crate::common::until(crate::PATIENCE, "what was good of it", || {
+        (wire.fetch("plain", 0, 0).high_watermark == 4).then_some(())
+    });
 }
 
 fn once(wire: &mut Wire, producer: (i64, i16, i32)) -> Produced {

@@ -7,7 +7,8 @@ use klamm::client::Answer;
 use klamm::msg;
 use klamm::sim::Rng;
 use klamm::wire::ErrorCode;
-use klamm::wire::messages::create_topics_request::CreatableTopic;
+use klamm::wire::codec::Codec;
+use klamm::wire::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use klamm::wire::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use klamm::wire::messages::delete_topics_request::DeleteTopicState;
 use klamm::wire::messages::{CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest};
@@ -17,6 +18,8 @@ use super::link::{Client, Ctx, Directory};
 
 /// Topics that stay, and those that come and go.
 pub(crate) const TOPICS: [&str; 3] = ["s0", "s1", "c0"];
+/// Its batches are written anew in this codec, unless they have it.
+pub(crate) const RECODED: (&str, Codec) = ("s1", Codec::Lz4);
 const PARTITIONS: i32 = 2;
 
 enum Asked {
@@ -51,8 +54,13 @@ impl Admin {
     }
 
     fn create(&mut self, ctx: &mut Ctx<'_>, name: &'static str) {
+        let recodes = (name == RECODED.0).then(|| {
+            let value = Some(RECODED.1.name().into());
+            msg!(CreatableTopicConfig { name: "compression.type".into(), value })
+        });
         let topic = msg!(CreatableTopic {
             name: name.into(),
+            configs: recodes.into_iter().collect(),
             num_partitions: PARTITIONS,
             replication_factor: 1,
         });

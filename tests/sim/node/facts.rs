@@ -4,19 +4,35 @@ use std::collections::BTreeMap;
 
 use klamm::base::{DetMap, Moment, TopicId};
 use klamm::wire::ErrorCode;
-use klamm::wire::batch::BatchHeader;
+use klamm::wire::batch::{BatchHeader, HEADER_BYTES};
+use klamm::wire::codec::Codec;
+
+use super::admin::RECODED;
 
 /// A partition of one incarnation of a topic.
 pub(crate) type LogKey = (TopicId, i32);
 
 /// Where the part of a batch begins that a broker never changes.
 const FIXED_FROM: usize = 16;
+/// Where the timestamps begin.
+const TIMES_FROM: usize = 27;
 
 struct Batch {
     log: LogKey,
     producer: usize,
     counter: u64,
     at: Option<i64>,
+    /// What consumers get of it, where the topic keeps the producer's codec.
+    bytes: Option<Vec<u8>>,
+}
+
+/// What no codec changes of a batch: times, producer, sequence and the records.
+fn content(batch: &[u8]) -> Vec<u8> {
+    let header = BatchHeader::parse(batch).unwrap();
+    let codec = Codec::from_id(header.codec_id()).unwrap();
+    let mut content = batch[TIMES_FROM..HEADER_BYTES].to_vec();
+    content.extend(codec.decompress(&batch[HEADER_BYTES..], 1 << 20).unwrap());
+    content
 }
 
 /// One log, as far as anybody was told of it.
@@ -58,7 +74,7 @@ pub(crate) struct Committed {
 #[derive(Default)]
 pub(crate) struct Facts {
     batches: Vec<Batch>,
-    by_bytes: DetMap<Vec<u8>, usize>,
+    by_content: DetMap<Vec<u8>, usize>,
     pub logs: BTreeMap<LogKey, LogFacts>,
     /// Topics whose creation was acknowledged and whose deletion nobody asked for.
     pub created: BTreeMap<TopicId, String>,
@@ -75,6 +91,7 @@ pub(crate) struct Facts {
     pub acks: usize,
     pub seen: usize,
     pub commits: usize,
+    pub openings: usize,
     pub told: u64,
 }
 
@@ -100,11 +117,13 @@ impl Facts {
         log: LogKey,
         producer: usize,
         counter: u64,
-        bytes: &[u8],
+        batch: &[u8],
+        recoded: bool,
     ) -> usize {
         let id = self.batches.len();
-        self.batches.push(Batch { log, producer, counter, at: None });
-        let known = self.by_bytes.insert(bytes[FIXED_FROM..].to_vec(), id);
+        let bytes = (!recoded).then(|| batch[FIXED_FROM..].to_vec());
+        self.batches.push(Batch { log, producer, counter, at: None, bytes });
+        let known = self.by_content.insert(content(batch), id);
         assert!(known.is_none(), "two batches are the same");
         id
     }
@@ -154,10 +173,15 @@ impl Facts {
             let is_first = next == from;
             assert!(base == next || is_first && base < next, "{log:?}: {base} follows {next}");
             assert!(end > next, "{log:?}: {base}..{end} was not asked for at {next}");
-            let Some(&id) = self.by_bytes.get(&batch[FIXED_FROM..]) else {
+            let Some(&id) = self.by_content.get(&content(batch)) else {
                 panic!("{log:?}: {header:?} was never sent");
             };
-            assert_eq!(self.batches[id].log, log, "a batch of another log");
+            let sent = &self.batches[id];
+            assert_eq!(sent.log, log, "a batch of another log");
+            match &sent.bytes {
+                Some(bytes) => assert!(*bytes == batch[FIXED_FROM..], "{header:?} was changed"),
+                None => assert_eq!(header.codec_id(), RECODED.1 as u8, "{header:?}"),
+            }
             self.place(id, base, end);
             self.seen += 1;
             next = end;

@@ -18,7 +18,7 @@ use world::World;
 #[test]
 fn what_a_client_was_told_stays_true_through_crashes_and_restarts() {
     let (first, count) = (number("SEED", 0), number("SEEDS", 2400) / 12);
-    let (mut acks, mut seen, mut commits, mut errors) = (0, 0, 0, 0);
+    let (mut acks, mut seen, mut commits, mut openings, mut errors) = (0, 0, 0, 0, 0);
     for seed in first..first + count.max(1) {
         let outcome = catch_unwind(AssertUnwindSafe(|| World::new(seed).run()));
         match outcome {
@@ -26,15 +26,17 @@ fn what_a_client_was_told_stays_true_through_crashes_and_restarts() {
                 acks += facts.acks;
                 seen += facts.seen;
                 commits += facts.commits;
+                openings += facts.openings;
                 errors += facts.storage_errors;
             }
             Err(panic) => panic!("the node failed: SEED={seed} SEEDS=1: {}", said(&*panic)),
         }
     }
     println!(
-        "{count} worlds: {acks} acks, {seen} batches seen, {commits} commits, {errors} storage errors"
+        "{count} worlds: {acks} acks, {seen} batches seen, {commits} commits, {openings} openings, \
+         {errors} storage errors"
     );
-    assert!(count < 50 || errors > 0);
+    assert!(count < 50 || errors > 0 && openings > count as usize);
     assert!(count < 50 || acks > count as usize && seen > acks && commits > count as usize);
 }
 

@@ -12,6 +12,7 @@ use klamm::wire::messages::produce_request::{PartitionProduceData, TopicProduceD
 use klamm::wire::messages::{InitProducerIdRequest, ProduceRequest};
 use klamm::wire::record::{BatchBuilder, ProducerStamp};
 
+use super::admin::RECODED;
 use super::facts::{Facts, LogKey};
 use super::link::{Client, Ctx, Directory};
 
@@ -100,10 +101,11 @@ impl Producer {
             self.identity.filter(|_| self.idempotent).map_or(ProducerStamp::NONE, |(id, epoch)| {
                 ProducerStamp { id, epoch, sequence: self.sequence, transactional: false }
             });
-        let codec = if ctx.rng.chance(20) { Codec::Lz4 } else { Codec::None };
+        let codec = if ctx.rng.chance(40) { RECODED.1 } else { Codec::None };
         let bytes = builder.build(codec, stamp).unwrap().to_vec();
         self.sequence += count as i32;
-        let fact = ctx.facts.on_send(log, self.index, self.counter, &bytes);
+        let recoded = self.topic == RECODED.0;
+        let fact = ctx.facts.on_send(log, self.index, self.counter, &bytes, recoded);
         self.queue.push_back(Batch { fact, bytes, count: count as i64 });
     }
 

@@ -1,6 +1,5 @@
 //! The server of a world: how it starts, stops and crashes, and what else goes wrong.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +13,8 @@ use klamm::sim::net::SimNet;
 use klamm::sim::outside::SimOutside;
 use klamm::storage::{Store, StoreConfig};
 
+use crate::small_store;
+
 use super::world::{Event, Served, World};
 
 const HOUR_MS: i64 = 3_600_000;
@@ -23,22 +24,11 @@ const SETTINGS: &str = "node.id=0\nlog.dirs=/data\nlisteners=PLAINTEXT://127.0.0
 
 fn store_config(index: usize) -> StoreConfig {
     StoreConfig {
-        journal_bytes: 4 * (64 << 10),
-        journal_chunk_bytes: 64 << 10,
-        commit_bytes_max: 16 << 10,
-        direct_bytes_min: 8 << 10,
-        write_bytes_min: 8 << 10,
-        write_bytes_max: 16 << 10,
-        cache_bytes: 64 << 10,
-        chunk_bytes_max: 32 << 10,
-        read_bytes: 8 << 10,
-        read_ahead_bytes: 16 << 10,
-        window_bytes: 32 << 10,
         jobs_max: 3,
         checkpoint_ms: 3_000,
         // Longer than the clock jumps: a producer that is forgotten may be told to begin anew.
         producer_expiration_ms: 48 * HOUR_MS,
-        ..StoreConfig::new(PathBuf::from(format!("/node-{index}")))
+        ..small_store(&format!("/node-{index}"))
     }
 }
 
@@ -174,6 +164,7 @@ impl World {
             };
             let index = ShardIndex(i as u16);
             let mut shard = Shard::new(index, Arc::new(config.for_node(i as u16)), store, random);
+            shard.openings.room_per_turn = [0, 700, 16 << 10][self.rng.below(3)];
             shard.begin_turn(self.now, self.wall());
             if index == CONTROLLER {
                 let (nodes, shards) = (nodes.clone(), self.nodes);

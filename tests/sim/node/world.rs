@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use klamm::base::{Moment, WallMs};
 use klamm::server::turn::Node;
+use klamm::shard::opening::Opening;
 use klamm::sim::Rng;
 use klamm::sim::disk::SimDisk;
 use klamm::sim::outside::SimOutside;
@@ -32,6 +33,8 @@ pub(super) enum Event {
     CommitDone(usize, CommitDone),
     RunJob(usize),
     JobDone(usize, JobDone),
+    RunOpening(usize),
+    OpeningDone(usize, Opening),
     Mail(usize),
     Deliver(usize),
     Read(usize),
@@ -280,6 +283,17 @@ impl World {
                 self.served[n].outside.tell_job(done);
                 self.nudge(n);
             }
+            Event::RunOpening(n) => {
+                if let Some(done) = self.served[n].outside.run_opening() {
+                    let at = self.soon();
+                    self.push(at, Event::OpeningDone(n, done));
+                }
+            }
+            Event::OpeningDone(n, done) => {
+                self.facts.openings += 1;
+                self.served[n].outside.tell_opening(done);
+                self.nudge(n);
+            }
             Event::Mail(n) => {
                 self.served[n].mail_scheduled -= 1;
                 if let Some(post) = self.served[n].outside.posted.pop_front() {
@@ -339,6 +353,10 @@ impl World {
         for _ in 0..started.jobs {
             let at = self.soon();
             self.push(at, Event::RunJob(n));
+        }
+        for _ in 0..started.openings {
+            let at = self.soon();
+            self.push(at, Event::RunOpening(n));
         }
         while self.served[n].mail_scheduled < self.served[n].outside.posted.len() {
             let at = self.soon().max(self.served[n].mail_at);

@@ -1,0 +1,185 @@
+//! Produce requests with batches that have to be opened, which takes too long for a turn.
+//!
+//! Flow: `api::produce` finds such a batch, opens it at once if it is cheap, and else puts the whole
+//! request here, before any of it is appended -> the turn hands one [`Opening`] at a time to the opener
+//! (`runtime::servant`) -> it comes back as an event of a later turn -> `api::produce` serves the request
+//! from its start, with what came of opening its batches. Meanwhile the connection is not served, as in
+//! Kafka, so what a client sends stays in order.
+//!
+//! Invariants:
+//! - O1. One opening is out at a time; a connection has one at most, out or waiting. So their memory is
+//!   that of the requests, which is counted, and once what opening takes.
+//! - O2. A connection that is gone takes its waiting opening with it.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use crate::base::WallMs;
+use crate::partition::append::Rules;
+use crate::partition::open::{Opened, open, open_small};
+use crate::runtime::disk::ServantJob;
+use crate::runtime::network::ConnectionId;
+use crate::shard::Call;
+use crate::wire::batch::BatchHeader;
+
+/// Plain bytes of the batches that one turn opens itself: a fraction of a millisecond.
+const ROOM_PER_TURN: usize = 16 << 10;
+
+/// A produce request whose batches are being opened.
+#[derive(Debug)]
+pub struct Opening {
+    /// The request's header.
+    pub call: Call,
+    /// The rest of it.
+    pub body: Bytes,
+    /// The batches to open, in the request's order.
+    pub batches: Vec<ToOpen>,
+}
+
+/// One batch, with right size and checksum.
+#[derive(Debug)]
+pub struct ToOpen {
+    /// Which of the request's partitions it is for.
+    pub at: usize,
+    /// Where it lies in the body.
+    pub range: Range<usize>,
+    /// Its header.
+    pub header: BatchHeader,
+    /// What its topic asks.
+    pub rules: Rules,
+    /// The time that it is checked against.
+    pub wall: WallMs,
+    /// What came of it, once it is opened.
+    pub opened: Option<Opened>,
+}
+
+impl Opening {
+    fn size_bytes(&self) -> usize {
+        let anew = |b: &ToOpen| match &b.opened {
+            Some(Ok(Some(bytes))) => bytes.len(),
+            _ => 0,
+        };
+        self.body.len() + self.batches.iter().map(anew).sum::<usize>()
+    }
+}
+
+impl ServantJob for Opening {
+    type Done = Self;
+
+    fn run(mut self) -> Self {
+        for batch in self.batches.iter_mut().filter(|b| b.opened.is_none()) {
+            let bytes = &self.body[batch.range.clone()];
+            batch.opened = Some(open(&batch.header, bytes, &batch.rules, batch.wall));
+        }
+        self
+    }
+}
+
+/// The openings of one node.
+#[derive(Debug)]
+pub struct Openings {
+    /// Plain bytes that each turn opens itself.
+    pub room_per_turn: usize,
+    room: usize,
+    waiting: VecDeque<Opening>,
+    /// Memory of the one that is out.
+    out: Option<usize>,
+    waiting_bytes: usize,
+}
+
+impl Default for Openings {
+    fn default() -> Self {
+        let (room_per_turn, waiting) = (ROOM_PER_TURN, VecDeque::new());
+        Self { room_per_turn, room: 0, waiting, out: None, waiting_bytes: 0 }
+    }
+}
+
+impl Openings {
+    /// A turn begins.
+    pub fn begin_turn(&mut self) {
+        self.room = self.room_per_turn;
+    }
+
+    /// Opens a batch now if that is cheap, and this turn has not opened many.
+    pub fn open_now(
+        &mut self,
+        header: &BatchHeader,
+        batch: &[u8],
+        rules: &Rules,
+        wall: WallMs,
+    ) -> Option<Opened> {
+        open_small(header, batch, rules, wall, &mut self.room)
+    }
+
+    /// A request waits for the opener.
+    pub fn push(&mut self, opening: Opening) {
+        self.waiting_bytes += opening.size_bytes();
+        self.waiting.push_back(opening);
+    }
+
+    /// The next one for the opener, if it is idle. O1.
+    pub fn next_job(&mut self) -> Option<Opening> {
+        if self.out.is_some() {
+            return None;
+        }
+        let opening = self.waiting.pop_front()?;
+        self.waiting_bytes -= opening.size_bytes();
+        self.out = Some(opening.size_bytes());
+        Some(opening)
+    }
+
+    /// The one that was out is back.
+    pub fn ended(&mut self) {
+        self.out = None;
+    }
+
+    /// O2.
+    pub fn drop_connection(&mut self, connection: ConnectionId) {
+        let is_its = |o: &Opening| o.call.slot.connection == connection.0;
+        if let Some(at) = self.waiting.iter().position(is_its) {
+            let gone = self.waiting.remove(at);
+            self.waiting_bytes -= gone.map_or(0, |o| o.size_bytes());
+        }
+    }
+
+    /// Memory of all of them.
+    pub fn size_bytes(&self) -> usize {
+        self.waiting_bytes + self.out.unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shard::{ShardIndex, Slot};
+    use std::net::{IpAddr, Ipv4Addr};
+
+    fn opening(connection: u64, bytes: usize) -> Opening {
+        let slot = Slot { shard: ShardIndex(0), connection, sequence: 0 };
+        let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let client_id = "".into();
+        let call = Call { slot, api_key: 0, version: 9, correlation_id: 0, client_id, peer };
+        Opening { call, body: Bytes::from(vec![0; bytes]), batches: Vec::new() }
+    }
+
+    #[test]
+    fn one_is_out_at_a_time_and_those_of_closed_connections_are_gone() {
+        let mut openings = Openings::default();
+        for (connection, bytes) in [(1, 10), (2, 200), (3, 3000)] {
+            openings.push(opening(connection, bytes));
+        }
+        let first = openings.next_job().unwrap();
+        assert_eq!((first.call.slot.connection, openings.size_bytes()), (1, 3210));
+        assert!(openings.next_job().is_none());
+        openings.drop_connection(ConnectionId(1));
+        openings.drop_connection(ConnectionId(2));
+        assert_eq!(openings.size_bytes(), 3010, "what is out is counted until it is back");
+        openings.ended();
+        assert_eq!(openings.next_job().unwrap().call.slot.connection, 3);
+        openings.ended();
+        assert!(openings.next_job().is_none());
+        assert_eq!(openings.size_bytes(), 0);
+    }
+}

@@ -1,0 +1,40 @@
+/* Loaded before the C library: the next call named in the file $EIO fails with EIO, once.
+ * The file says which: "pwrite .chunk" is the next pwrite to a file whose name ends so. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static int fails(const char *call, int fd) {
+    const char *path = getenv("EIO");
+    FILE *file = path ? fopen(path, "r") : NULL;
+    if (!file) return 0;
+    char wanted[32], suffix[32], link[64], target[4096];
+    int read = fscanf(file, "%31s %31s", wanted, suffix);
+    fclose(file);
+    if (read != 2 || strcmp(wanted, call) != 0) return 0;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t length = readlink(link, target, sizeof target - 1);
+    if (length < (ssize_t)strlen(suffix)) return 0;
+    target[length] = 0;
+    if (strcmp(target + length - strlen(suffix), suffix) != 0) return 0;
+    /* One thread removes it. */
+    if (unlink(path) != 0) return 0;
+    errno = EIO;
+    return 1;
+}
+
+int fdatasync(int fd) {
+    static int (*next)(int);
+    if (!next) next = (int (*)(int))dlsym(RTLD_NEXT, "fdatasync");
+    return fails("fdatasync", fd) ? -1 : next(fd);
+}
+
+ssize_t pwrite64(int fd, const void *buf, size_t count, off64_t offset) {
+    static ssize_t (*next)(int, const void *, size_t, off64_t);
+    if (!next) next = (ssize_t (*)(int, const void *, size_t, off64_t))dlsym(RTLD_NEXT, "pwrite64");
+    return fails("pwrite", fd) ? -1 : next(fd, buf, count, offset);
+}
