@@ -22,6 +22,7 @@ use crate::tools::load::meter::{Backlog, Meter};
 use crate::tools::load::payload::Payloads;
 use crate::tools::load::progress::Progress;
 use crate::tools::load::ring::{Done, Ring};
+use crate::tools::load::schedule::{Drain, HEAD_START, Schedule};
 use crate::tools::load::verify::{Checker, Verdict};
 use crate::tools::load::workload::Workload;
 use agenda::Agenda;
@@ -32,8 +33,6 @@ const METADATA_AGE: Duration = Duration::from_mins(5);
 const METADATA_BACKOFF: Duration = Duration::from_millis(100);
 /// Records that are due within this time of each other are pushed together.
 const QUANTUM: Duration = Duration::from_micros(50);
-/// The first record is due so long after everything is ready.
-const HEAD_START: Duration = Duration::from_millis(20);
 /// Records that are pushed in one turn when there is no rate.
 const PUSHED_AT_ONCE: u64 = 1024;
 /// The lane of the metadata; producers and consumers follow.
@@ -78,10 +77,9 @@ pub(crate) struct Engine {
     readers: Vec<Reader>,
     payloads: Payloads,
     checker: Option<Checker>,
-    interval_ns: f64,
-    /// Records of the schedule whose time has come, and how many may come.
+    schedule: Schedule,
+    /// Records of the schedule whose time has come.
     due: u64,
-    due_max: u64,
     pushed_at: Moment,
     agenda: Agenda,
     reads: bool,
@@ -109,11 +107,9 @@ impl Engine {
         };
         let ring = Ring::new(plan.bootstrap.clone(), options).map_err(|e| e.to_string())?;
         let (senders, readers) = (Sender::all(&plan)?, Reader::all(&plan));
-        let length = w.warmup_seconds + w.duration_seconds;
         Ok(Self {
-            interval_ns: 1e9 / w.rate,
+            schedule: Schedule::new(w),
             due: 0,
-            due_max: if senders.is_empty() { 0 } else { (w.rate * length) as u64 },
             pushed_at: Moment::default(),
             agenda: Agenda::new(1 + senders.len() + readers.len()),
             cluster,
@@ -217,7 +213,7 @@ impl Engine {
     fn send_all(&mut self, meter: &mut Meter, progress: &mut Progress) -> Result<End, String> {
         loop {
             let now = clock::now().0;
-            self.end_seconds(now, meter, progress)?;
+            progress.end_seconds(now, self.due, meter)?;
             self.push_due(now, meter)?;
             if now >= meter.to {
                 return Ok(End::Complete);
@@ -225,7 +221,7 @@ impl Engine {
             if self.is_stopped() {
                 return Ok(End::Stopped);
             }
-            let next = self.intended(self.due, meter).max(self.pushed_at + QUANTUM);
+            let next = self.schedule.intended(self.due, meter.began).max(self.pushed_at + QUANTUM);
             self.turn(now, next.min(meter.second_ends_at()).min(meter.to), meter)?;
             self.look_at_backlog(meter);
         }
@@ -256,58 +252,25 @@ impl Engine {
         self.plan.stop.store(false, Ordering::Relaxed);
         self.senders.iter_mut().for_each(|s| s.owed = 0);
         self.flush();
-        let groups = self.plan.workload.groups;
-        let mut moved = (meter.counts.acked, meter.counts.consumed, clock::now().0);
+        let (groups, limit) = (self.plan.workload.groups, self.plan.give_up_after);
+        let mut drain = Drain::new(meter, groups, limit, clock::now().0);
         loop {
             let now = clock::now().0;
-            self.end_seconds(now, meter, progress)?;
-            let counts = meter.counts;
-            let missing = counts.sent - counts.acked - counts.failed;
-            if missing == 0 && meter.unread(groups) == 0 {
+            progress.end_seconds(now, self.due, meter)?;
+            if drain.is_over(meter, now)? {
                 return Ok(true);
             }
             if self.is_stopped() {
                 return Ok(false);
-            }
-            if (counts.acked, counts.consumed) != (moved.0, moved.1) {
-                moved = (counts.acked, counts.consumed, now);
-            } else if now >= moved.2 + self.plan.give_up_after {
-                return Err(format!(
-                    "{missing} records were not acknowledged and {} not read within {} s after the \
-                     last one",
-                    meter.unread(groups),
-                    self.plan.give_up_after.as_secs()
-                ));
             }
             self.turn(now, meter.second_ends_at(), meter)?;
             self.look_at_backlog(meter);
         }
     }
 
-    fn end_seconds(
-        &mut self,
-        now: Moment,
-        meter: &mut Meter,
-        progress: &mut Progress,
-    ) -> Result<(), String> {
-        while now >= meter.second_ends_at() {
-            meter.end_second(self.due).map_err(|e| e.to_string())?;
-            progress.show(meter);
-        }
-        Ok(())
-    }
-
-    /// When the record with this number in the schedule is to be sent.
-    fn intended(&self, number: u64, meter: &Meter) -> Moment {
-        if number >= self.due_max {
-            return Moment::NEVER;
-        }
-        Moment(meter.began.0 + (number as f64 * self.interval_ns) as u64)
-    }
-
     fn push_due(&mut self, now: Moment, meter: &mut Meter) -> Result<(), String> {
         let count = self.senders.len() as u64;
-        while self.intended(self.due, meter) <= now {
+        while self.schedule.intended(self.due, meter.began) <= now {
             let at = (self.due % count) as usize;
             self.due += 1;
             self.senders[at].owed += 1;
@@ -325,7 +288,7 @@ impl Engine {
             let number = sender.scheduled * count + at as u64;
             sender.scheduled += 1;
             sender.owed -= 1;
-            let intended = self.intended(number, meter);
+            let intended = self.schedule.intended(number, meter.began);
             self.push(at, intended, now, meter)?;
         }
         self.agenda.add(1 + at as u32);
