@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use klamm::base::Moment;
+use klamm::base::{Moment, WallMs};
 use klamm::client::fetcher::Fetched;
 use klamm::client::producer::Delivery;
 use klamm::client::{Answer, ClientError, Cluster, ConnectionOptions, Endpoint, Outgoing};
@@ -81,6 +81,8 @@ pub(crate) struct Engine {
     /// Records of the schedule whose time has come.
     due: u64,
     pushed_at: Moment,
+    /// As of the last turn; a record's timestamp.
+    wall: WallMs,
     agenda: Agenda,
     reads: bool,
     out: Vec<Outgoing>,
@@ -111,6 +113,7 @@ impl Engine {
             schedule: Schedule::new(w),
             due: 0,
             pushed_at: Moment::default(),
+            wall: clock::now().1,
             agenda: Agenda::new(1 + senders.len() + readers.len()),
             cluster,
             ring,
@@ -303,7 +306,7 @@ impl Engine {
         meter: &mut Meter,
     ) -> Result<(), String> {
         let (cluster, payloads) = (&self.cluster, &mut self.payloads);
-        let now = (now, clock::now().1);
+        let now = (now, self.wall);
         let mut push = Push { cluster, payloads, run: self.plan.run, now };
         self.senders[at].push(intended, &mut push, meter)
     }
@@ -314,7 +317,8 @@ impl Engine {
         let until = until.min(self.cluster.deadline()).min(self.agenda.deadline());
         let mut done = std::mem::take(&mut self.done);
         self.ring.turn(now, until, &mut done).map_err(|e| e.to_string())?;
-        let now = clock::now().0;
+        let (now, wall) = clock::now();
+        self.wall = wall;
         for over in done.drain(..) {
             self.on_done(over, now, meter)?;
         }
