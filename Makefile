@@ -1,4 +1,4 @@
-.PHONY: help run test lint clients suites bench bench-check bench-baseline compare faults golden hostile fuzz
+.PHONY: help run test lint clients suites bench bench-check bench-baseline compare profile faults golden hostile fuzz
 help:    ## this list
 	@sed -nE 's/^([a-z-]+): *(.*)## (.*)/make \1\t\3/p' $(MAKEFILE_LIST) | expand -t 16
 run:     ## build for use, and run a broker without configuration: 127.0.0.1:9092 and up, data in ./klamm-data
@@ -23,6 +23,10 @@ compare: ## Klamm beside Apache Kafka (Java, Maven); QUICK=1, or W=w1-2k,w9 ROUN
 	@cargo run --quiet --release --bin klamm-compare -- $(if $(QUICK),--quick) $(if $(W),--workloads $(W)) \
 	    $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(PEER),--peer $(PEER)) \
 	    $(if $(filter 0,$(KAFKA)),--no-kafka) --floor $(or $(FLOOR),../shared/floor)
+profile: ## where the CPU goes, as a flame graph (needs perf): make profile W=w1-2k SYNC=0 SECONDS=5
+	@cargo build --quiet --release --bin klamm --bin klamm-compare
+	@cargo run --quiet --release --bin klamm-compare -- --out target/profile --profile $(or $(W),w1-2k) \
+	    $(if $(filter 0,$(SYNC)),--unsynced) $(if $(SECONDS),--seconds $(SECONDS))
 bench-check: clients ## instructions of the hot path against bench/instructions-*.tsv: 3 % more fails
 	cargo bench --bench instructions
 bench-baseline: clients ## writes these counts anew, when more is meant or the compiler is another

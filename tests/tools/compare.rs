@@ -107,6 +107,42 @@ fn what_cannot_be_compared_is_told_in_one_line() {
     one_line("", "--klamm /dev/null", "/dev/null does not run");
 }
 
+#[test]
+fn a_profile_is_a_flame_graph_and_a_few_lines_where_perf_may_record() {
+    let dir = place("profile", &TWIN);
+    let (output, said) = run(&dir, "--profile w1-2k --unsynced");
+    // Not every machine has perf, or lets it look: what is missing is then said.
+    if !output.status.success() {
+        assert!(said.starts_with("compare: perf") && said.lines().count() == 1, "{said}");
+        return;
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("klamm server, not synced: 1 KiB, 1 partition"), "{text}");
+    assert!(text.contains("  node-0\n") && text.contains("  all threads\n"), "{text}");
+    assert!(text.contains("hottest functions"), "{text}");
+    let folded = fs::read_to_string(dir.join("w1-2k-unsynced.folded")).unwrap();
+    assert!(folded.contains("klamm::server::turn::"), "stacks of the broker: {folded}");
+    assert!(fs::read_to_string(dir.join("w1-2k-unsynced.svg")).unwrap().contains("node-0"));
+    assert!(!dir.join("data").exists(), "the data of the broker is gone");
+}
+
+#[test]
+fn what_cannot_be_profiled_is_told_in_one_line() {
+    let dir = place("not-profiled", &TWIN);
+    for (arguments, path, wants) in [
+        ("--profile w99", None, "there is no workload 'w99'; there are w1-2k"),
+        ("--profile w1-2k", Some("/nowhere"), "perf: No such file or directory"),
+        ("--unsynced", None, "--profile <NAME>"),
+    ] {
+        let mut command = command(&dir, arguments);
+        path.map(|path| command.env("PATH", path));
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains(wants), "{said}");
+        assert!(path.is_none() || said.lines().count() == 1, "{said}");
+    }
+}
+
 /// Processes of a comparison in `dir` that were started with the word `what`.
 fn processes(dir: &Path, what: &str) -> usize {
     let dir = dir.to_string_lossy();

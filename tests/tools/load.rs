@@ -8,6 +8,12 @@ use std::time::Duration;
 
 use crate::broker::{Broker, Ran};
 
+/// Why the other client does not verify: it cannot, or it is not in this build.
+const LIBRDKAFKA: &str = if cfg!(feature = "librdkafka") {
+    "--verify and backlogs need our own client (--client klamm)"
+} else {
+    "this build has no librdkafka: build it with `cargo build --features librdkafka`"
+};
 /// Short runs; the machine may be slow, so nothing here depends on its speed.
 const SHORT: &str = "--warmup-seconds 0 --duration-seconds 1";
 
@@ -159,6 +165,7 @@ fn mistakes_get_one_line_and_an_exit_code() {
         ("--workload nowhere.toml", "nowhere.toml: No such file or directory (os error 2)"),
         ("--max", "--max needs a bound: --slo p99=5ms"),
         ("--max --slo 5ms", "slo is 5ms; a percentile and its bound"),
+        ("--client librdkafka --verify", LIBRDKAFKA),
     ] {
         let ran = load(&broker, args);
         assert_eq!(ran.code, Some(1), "{args}: {ran:?}");

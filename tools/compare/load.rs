@@ -116,6 +116,7 @@ pub(crate) struct Measured {
 }
 
 /// A line of the load on its standard error.
+#[derive(Debug)]
 enum Line {
     /// So many seconds are over, and so many records were acknowledged in the last one.
     Second(u64, f64),
@@ -136,7 +137,8 @@ impl Line {
 }
 
 /// A load that runs.
-struct Load {
+#[derive(Debug)]
+pub(crate) struct Load {
     process: Process,
     lines: Receiver<Line>,
     /// What it said last that was not a second.
@@ -169,11 +171,7 @@ impl Loader {
         broker: &mut Running,
         stop: &Stop,
     ) -> Outcome<Measured> {
-        let end = job.seconds.0 + job.seconds.1;
-        let limit = Duration::from_secs(job.seconds.1) + END;
-        let to_the_end =
-            |load: &mut Load, broker: &mut Running| load.wait_for_second(end, limit, broker, stop);
-        self.measure_while(job, broker, stop, to_the_end)
+        self.measure_while(job, broker, stop, |load, broker| load.wait_for_end(job, broker, stop))
     }
 
     /// Loads `broker` and measures it as long as `beside` runs, which starts with the measured time.
@@ -205,7 +203,8 @@ impl Loader {
         Ok((measured, took))
     }
 
-    fn measure_while(
+    /// Loads `broker` and measures it as long as `run` takes, which begins with the measured time.
+    pub(crate) fn measure_while(
         &self,
         job: &Job,
         broker: &mut Running,
@@ -317,6 +316,18 @@ impl Load {
                 return Ok(());
             }
         }
+    }
+
+    /// Waits for the end of the measured time.
+    pub(crate) fn wait_for_end(
+        &mut self,
+        job: &Job,
+        broker: &mut Running,
+        stop: &Stop,
+    ) -> Outcome<()> {
+        let (warm_up, length) = job.seconds;
+        let limit = Duration::from_secs(length) + END;
+        self.wait_for_second(warm_up + length, limit, broker, stop)
     }
 
     fn next_second(

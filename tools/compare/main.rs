@@ -10,6 +10,8 @@
 //! second. Ratios are made inside of a round. What is synced and what is not stand in two tables.
 //! Every process is a child that dies with this one, and listens on 127.0.0.1 only.
 //!
+//! `--profile` looks into Klamm alone instead, with `perf` ([`profile`]).
+//!
 //! `report.md`, `report.json` and `report.svg` come into the directory of `--out`, and the files of
 //! each run of the load beside them.
 
@@ -22,6 +24,7 @@ mod machine;
 mod measure;
 mod picture;
 mod process;
+mod profile;
 mod report;
 mod rounds;
 mod start;
@@ -36,13 +39,14 @@ use std::process::ExitCode;
 use clap::Parser;
 use klamm::runtime::cpu;
 
-use brokers::Broker;
+use brokers::{Broker, Durability};
 use findings::Findings;
 use kafka::Kafka;
 use load::Loader;
 use machine::Machine;
 use measure::Counters;
 use process::{Outcome, Stop};
+use profile::Profile;
 use report::Report;
 use rounds::Rounds;
 use workloads::Workload;
@@ -61,6 +65,7 @@ struct Length {
 /// Klamm beside other brokers, under the same load on this machine.
 #[derive(Debug, Parser)]
 #[command(name = "klamm-compare", term_width = 100, args_override_self = true)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 struct Options {
     /// A run of about five minutes: few workloads, one round, 5 s each
     #[arg(long)]
@@ -89,6 +94,12 @@ struct Options {
     /// Do not count syncs with strace
     #[arg(long)]
     no_syncs: bool,
+    /// Profile Klamm under this workload in place of a comparison
+    #[arg(long, value_name = "NAME")]
+    profile: Option<String>,
+    /// Profile it on topics that do not sync
+    #[arg(long, requires = "profile")]
+    unsynced: bool,
     /// Where the report and the files of the runs go
     #[arg(long, default_value = "target/compare")]
     out: PathBuf,
@@ -109,11 +120,39 @@ fn main() -> ExitCode {
 
 fn compare(options: &Options) -> Outcome<ExitCode> {
     let stop = Stop::on_signals()?;
-    let workloads = workloads::chosen(options.workloads.as_deref(), options.quick)?;
-    fs::create_dir_all(options.out.join("runs"))
-        .and_then(|()| fs::canonicalize(&options.out))
-        .map_err(|e| format!("{}: {e}", options.out.display()))
-        .and_then(|out| within(options, workloads, &out, stop))
+    let names = options.profile.as_deref().or(options.workloads.as_deref());
+    let workloads = workloads::chosen(names, options.quick)?;
+    let make = |dir: PathBuf| {
+        fs::create_dir_all(&dir)
+            .and_then(|()| fs::canonicalize(&options.out))
+            .map_err(|e| format!("{}: {e}", options.out.display()))
+    };
+    if options.profile.is_some() {
+        profile::check_perf()?;
+        return profiled(options, &workloads, make(options.out.clone())?, stop);
+    }
+    within(options, workloads, &make(options.out.join("runs"))?, stop)
+}
+
+fn profiled(
+    options: &Options,
+    workloads: &[Workload],
+    out: PathBuf,
+    stop: Stop,
+) -> Outcome<ExitCode> {
+    let klamm = klamm(options)?;
+    let profile = Profile {
+        broker: Broker::klamm(klamm.clone())?,
+        loader: loader(klamm, out),
+        durability: if options.unsynced { Durability::Unsynced } else { Durability::Synced },
+        seconds: options.seconds.unwrap_or(QUICK.seconds),
+        rate: options.rate,
+        stop,
+    };
+    for workload in workloads {
+        println!("{}", profile.run(workload)?);
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn within(
@@ -163,10 +202,9 @@ fn within(
 }
 
 fn rounds(options: &Options, out: &Path, stop: Stop) -> Outcome<Rounds> {
-    let program = std::env::current_exe().map_err(|e| format!("this program: {e}"))?;
-    let klamm = options.klamm.clone().unwrap_or_else(|| program.with_file_name("klamm"));
+    let klamm = klamm(options)?;
     // Beside the directory of the build: target/release/klamm-compare -> target.
-    let cache = program.ancestors().nth(2).unwrap_or(out).join("compare-cache");
+    let cache = program()?.ancestors().nth(2).unwrap_or(out).join("compare-cache");
     let mut brokers = vec![Broker::klamm(klamm.clone())?];
     if !options.no_kafka {
         brokers.push(Broker::kafka(Kafka::fetch(&cache, &stop)?));
@@ -181,24 +219,10 @@ fn rounds(options: &Options, out: &Path, stop: Stop) -> Outcome<Rounds> {
             eprintln!("no floor: there is no {}", source.join("Cargo.toml").display());
         }
     }
-    let cores = cpu::allowed();
-    let (broker_core, core) = match cores[..] {
-        [broker, load, ..] => (Some(broker), Some(load)),
-        _ => (None, None),
-    };
-    if let Some(core) = core {
-        cpu::pin_to(core);
-    }
     let length = if options.quick { QUICK } else { WHOLE };
     Ok(Rounds {
         brokers,
-        loader: Loader {
-            klamm,
-            core,
-            broker_core,
-            counters: Counters::are_there(),
-            dir: out.join("runs"),
-        },
+        loader: loader(klamm, out.join("runs")),
         stop,
         count: options.rounds.unwrap_or(length.rounds),
         seconds: options.seconds.unwrap_or(length.seconds),
@@ -206,4 +230,25 @@ fn rounds(options: &Options, out: &Path, stop: Stop) -> Outcome<Rounds> {
         rate: options.rate,
         data: out.join("data"),
     })
+}
+
+fn program() -> Outcome<PathBuf> {
+    std::env::current_exe().map_err(|e| format!("this program: {e}"))
+}
+
+fn klamm(options: &Options) -> Outcome<PathBuf> {
+    let beside = || program().map(|p| p.with_file_name("klamm"));
+    options.klamm.clone().map_or_else(beside, Ok)
+}
+
+/// Broker and load each have a core, where there are two; this process keeps to that of the load.
+fn loader(klamm: PathBuf, dir: PathBuf) -> Loader {
+    let (broker_core, core) = match cpu::allowed()[..] {
+        [broker, load, ..] => (Some(broker), Some(load)),
+        _ => (None, None),
+    };
+    if let Some(core) = core {
+        cpu::pin_to(core);
+    }
+    Loader { klamm, core, broker_core, counters: Counters::are_there(), dir }
 }

@@ -66,7 +66,7 @@ pub(crate) const WORKLOADS: &[Workload] = &[
     .with_floor(16),
     Workload::load(
         "w3",
-        "100 B keyed, 16 partitions, 50,000/s",
+        "100 B keyed, 16 partitions, 50,000/s, linger 5 ms",
         include_str!("../workloads/w3.toml"),
     )
     .with_floor(16),
@@ -86,7 +86,7 @@ pub(crate) const WORKLOADS: &[Workload] = &[
     .with_floor(0),
     Workload::load(
         "w6",
-        "200 B keyed, 8 partitions, 50 producers, 10,000/s",
+        "1 KiB, 8 partitions, 50 producers, 10,000/s",
         include_str!("../workloads/w6.toml"),
     )
     .with_floor(8),

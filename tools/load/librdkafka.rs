@@ -24,7 +24,7 @@ use crate::tools::load::engine::{End, Plan};
 use crate::tools::load::meter::Meter;
 use crate::tools::load::payload::{Head, Payloads};
 use crate::tools::load::progress::Progress;
-use crate::tools::load::schedule::{Draining, HEAD_START, Schedule};
+use crate::tools::load::schedule::{Drain, HEAD_START, Schedule};
 
 /// The schedule is looked at so often.
 const STEP: Duration = Duration::from_micros(200);
@@ -36,20 +36,29 @@ enum Event {
     Acked(Moment, Moment),
     Failed(String),
     Read(Moment, Moment),
+    /// No broker can be reached.
+    Trouble(Moment, String),
 }
 
 type Events = Arc<SegQueue<Event>>;
 
 struct Acks(Events);
 
-impl ClientContext for Acks {}
+impl ClientContext for Acks {
+    fn error(&self, error: KafkaError, reason: &str) {
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
+            self.0.push(Event::Trouble(clock::now().0, reason.to_owned()));
+        }
+    }
+}
 
 impl ProducerContext for Acks {
-    type DeliveryOpaque = Box<Moment>;
+    /// The intended send time, in nanoseconds.
+    type DeliveryOpaque = usize;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, intended: Box<Moment>) {
+    fn delivery(&self, result: &DeliveryResult<'_>, intended: usize) {
         self.0.push(match result {
-            Ok(_) => Event::Acked(*intended, clock::now().0),
+            Ok(_) => Event::Acked(Moment(intended as u64), clock::now().0),
             Err((e, _)) => Event::Failed(e.to_string()),
         });
     }
@@ -64,6 +73,11 @@ pub(crate) struct Engine {
     events: Events,
     payloads: Payloads,
     schedule: Schedule,
+    /// Records whose time has come, and those of them that a producer took.
+    due: u64,
+    sent: u64,
+    /// Since when no broker can be reached, and why.
+    trouble: Option<(Moment, String)>,
 }
 
 impl Engine {
@@ -91,7 +105,10 @@ impl Engine {
         }
         Ok(Self {
             payloads: Payloads::new(w, seed)?,
-            schedule: Schedule::new(w, count > 0),
+            schedule: Schedule::new(w),
+            due: 0,
+            sent: 0,
+            trouble: None,
             producers,
             consumers,
             is_over,
@@ -102,7 +119,7 @@ impl Engine {
 
     /// Records whose time has come.
     pub(crate) fn due(&self) -> u64 {
-        self.schedule.due
+        self.due
     }
 
     /// Runs the workload.
@@ -110,8 +127,7 @@ impl Engine {
         meter.begin(clock::now().0 + HEAD_START);
         let mut all = || {
             let end = self.send_all(meter, progress)?;
-            self.drain(meter, progress)?;
-            Ok(end)
+            Ok(if self.drain(meter, progress)? { end } else { End::Stopped })
         };
         let end = all().unwrap_or_else(End::Failed);
         self.is_over.store(true, Ordering::Relaxed);
@@ -134,18 +150,23 @@ impl Engine {
             if self.plan.stop.load(Ordering::Relaxed) {
                 return Ok(End::Stopped);
             }
-            sleep(STEP.min(self.schedule.next(meter).since(now)));
+            sleep(STEP.min(self.schedule.intended(self.due, meter.began).since(now)));
         }
     }
 
-    fn drain(&mut self, meter: &mut Meter, progress: &mut Progress) -> Result<(), String> {
-        let groups = self.plan.workload.groups;
-        let mut draining = Draining::new(groups, self.plan.give_up_after, clock::now().0);
+    /// As that of our own client.
+    fn drain(&mut self, meter: &mut Meter, progress: &mut Progress) -> Result<bool, String> {
+        self.plan.stop.store(false, Ordering::Relaxed);
+        let (groups, limit) = (self.plan.workload.groups, self.plan.give_up_after);
+        let mut drain = Drain::new(meter, groups, limit, clock::now().0);
         loop {
             let now = clock::now().0;
             self.count(now, meter, progress)?;
-            if draining.is_over(meter, now)? {
-                return Ok(());
+            if drain.is_over(meter, now)? {
+                return Ok(true);
+            }
+            if self.plan.stop.load(Ordering::Relaxed) {
+                return Ok(false);
             }
             sleep(STEP);
         }
@@ -163,24 +184,34 @@ impl Engine {
                 Event::Acked(intended, at) => meter.acked(intended, at),
                 Event::Read(intended, at) => meter.consumed(intended, at),
                 Event::Failed(why) => meter.failed(1, &why),
+                Event::Trouble(since, why) => {
+                    self.trouble.get_or_insert((since, why));
+                    continue;
+                }
             }
+            self.trouble = None;
         }
-        while now >= meter.second_ends_at() {
-            meter.end_second(self.schedule.due).map_err(|e| e.to_string())?;
-            progress.show(meter);
+        if let Some((since, why)) = &self.trouble
+            && now >= *since + self.plan.give_up_after
+        {
+            return Err(why.clone());
         }
-        Ok(())
+        progress.end_seconds(now, self.due, meter)
     }
 
     fn send_due(&mut self, now: Moment, meter: &mut Meter) -> Result<(), String> {
-        while self.schedule.next(meter) <= now {
-            let intended = self.schedule.next(meter);
-            let at = (self.schedule.due % self.producers.len() as u64) as usize;
+        while self.schedule.intended(self.due, meter.began) <= now {
+            self.due += 1;
+        }
+        while self.sent < self.due {
+            let intended = self.schedule.intended(self.sent, meter.began);
+            let at = (self.sent % self.producers.len() as u64) as usize;
             let head = Head { intended_ns: intended.0, run: self.plan.run, producer: at as u32 };
             let topic = &self.plan.topics[at % self.plan.topics.len()];
             let drawn = self.payloads.next(head);
-            let mut record = BaseRecord::<[u8], [u8], _>::with_opaque_to(topic, Box::new(intended))
-                .payload(drawn.value);
+            let mut record =
+                BaseRecord::<[u8], [u8], _>::with_opaque_to(topic, intended.0 as usize)
+                    .payload(drawn.value);
             if let Some(key) = drawn.key {
                 record = record.key(key);
             }
@@ -190,7 +221,7 @@ impl Engine {
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => break,
                 Err((e, _)) => return Err(e.to_string()),
             }
-            self.schedule.due += 1;
+            self.sent += 1;
         }
         Ok(())
     }
@@ -269,5 +300,100 @@ impl Drop for Engine {
         for producer in &self.producers {
             producer.purge(rdkafka::producer::PurgeConfig::default().queue().inflight());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::path::PathBuf;
+
+    use clap::Parser as _;
+    use klamm::client::Endpoint;
+    use klamm::config::server::ServerConfig;
+    use klamm::server::boot::Server;
+
+    use super::*;
+    use crate::tools::load::options::Options;
+    use crate::tools::load::result::RunResult;
+    use crate::tools::load::run_once;
+    use crate::tools::load::workload::Workload;
+
+    /// A broker in this process, stopped when it is dropped.
+    struct Broker {
+        server: Server,
+        address: String,
+        dir: PathBuf,
+    }
+
+    impl Broker {
+        fn start(name: &str) -> Self {
+            let dir =
+                std::env::temp_dir().join(format!("klamm-load-{name}-{}", std::process::id()));
+            // Somebody may take a port between its choice and its use.
+            for _ in 0..10 {
+                let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+                let overrides = [
+                    ("node.count", "1".to_owned()),
+                    ("listeners", format!("PLAINTEXT://{free}")),
+                    ("log.dirs", dir.display().to_string()),
+                ];
+                let overrides = overrides.map(|(key, value)| (key.to_owned(), value));
+                let config = ServerConfig::load("", &overrides).unwrap();
+                let Ok(mut server) = Server::start(&config) else { continue };
+                server.wait_ready().unwrap();
+                return Self { server, address: free.to_string(), dir };
+            }
+            panic!("no broker started");
+        }
+
+        fn load(&self, flags: &str, stop: &Arc<AtomicBool>) -> RunResult {
+            let words = format!(
+                "load --client librdkafka --bootstrap-server {} --warmup-seconds 0 {flags}",
+                self.address
+            );
+            let options = Options::parse_from(words.split(' '));
+            let bootstrap = Endpoint::parse_list(&self.address).unwrap();
+            let workload = Workload::read(None, options.change.table().unwrap()).unwrap();
+            run_once(&options, &bootstrap, workload, stop).unwrap()
+        }
+    }
+
+    impl Drop for Broker {
+        fn drop(&mut self) {
+            self.server.stopper()();
+            let _ = self.server.join();
+            let _ = std::fs::remove_dir_all(&self.dir);
+        }
+    }
+
+    #[test]
+    fn a_load_of_librdkafka_is_sent_acknowledged_and_read_whole() {
+        let broker = Broker::start("whole");
+        let flags = "--rate 500 --duration-seconds 1 --partitions 3 --producers 2 --groups 2 \
+                     --consumers 2 --keys uniform --codec zstd --linger-ms 0.5";
+        let result = broker.load(flags, &Arc::default());
+        assert_eq!(result.error, None);
+        let counts = &result.counts;
+        let seen = [counts.due, counts.sent, counts.acked, counts.consumed, counts.failed];
+        assert_eq!(seen, [500, 500, 500, 1000, 0]);
+        let ack = result.ack_ns.unwrap();
+        assert!(ack.count == 500 && 0 < ack.p50 && ack.p50 <= ack.max, "{ack:?}");
+    }
+
+    #[test]
+    fn a_load_of_librdkafka_ends_when_the_broker_is_gone() {
+        let broker = Broker::start("gone");
+        let stopper = broker.server.stopper();
+        let later = Builder::new().spawn(move || {
+            sleep(Duration::from_secs(1));
+            stopper();
+        });
+        let flags = "--rate 200 --duration-seconds 3600 --give-up-after 0.5";
+        let result = broker.load(flags, &Arc::default());
+        later.unwrap().join().unwrap();
+        let why = result.error.unwrap();
+        assert!(why.contains("brokers are down"), "{why}");
+        assert!(result.counts.acked > 0, "what was measured is kept");
     }
 }

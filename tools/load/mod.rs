@@ -33,7 +33,7 @@
 //! was measured until then is written all the same.
 
 mod engine;
-#[cfg(feature = "librdkafka")]
+#[cfg(any(feature = "librdkafka", test))]
 mod librdkafka;
 mod meter;
 mod options;
@@ -199,7 +199,7 @@ fn run_once(
     Ok(RunResult::new(about, &workload, &meter, due, (&end, verdict)))
 }
 
-#[cfg(feature = "librdkafka")]
+#[cfg(any(feature = "librdkafka", test))]
 fn with_librdkafka(
     plan: Plan,
     seed: u64,
@@ -211,7 +211,7 @@ fn with_librdkafka(
     Ok((engine.due(), end, None))
 }
 
-#[cfg(not(feature = "librdkafka"))]
+#[cfg(not(any(feature = "librdkafka", test)))]
 fn with_librdkafka(
     _: Plan,
     _: u64,

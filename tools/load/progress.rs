@@ -1,5 +1,7 @@
 //! The live line: what the last second did, on standard error.
 
+use klamm::base::Moment;
+
 use crate::tools::load::meter::Meter;
 
 /// Shows a line each second, or nothing.
@@ -13,8 +15,25 @@ impl Progress {
         Self { is_on }
     }
 
+    /// Ends the seconds that are over, `due` records having been due, and shows them.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub(crate) fn end_seconds(
+        &mut self,
+        now: Moment,
+        due: u64,
+        meter: &mut Meter,
+    ) -> Result<(), String> {
+        while now >= meter.second_ends_at() {
+            meter.end_second(due).map_err(|e| e.to_string())?;
+            self.show(meter);
+        }
+        Ok(())
+    }
+
     /// Shows the last second.
-    pub(crate) fn show(&mut self, meter: &Meter) {
+    fn show(&mut self, meter: &Meter) {
         let Some(s) = meter.series.last().filter(|_| self.is_on) else { return };
         let ms = |ns: u64| ns as f64 / 1e6;
         let phase = if meter.second_ends_at() <= meter.from { "warm-up" } else { "" };

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use klamm::base::Moment;
+use klamm::base::{Moment, WallMs};
 use klamm::client::fetcher::Fetched;
 use klamm::client::producer::Delivery;
 use klamm::client::{Answer, ClientError, Cluster, ConnectionOptions, Endpoint, Outgoing};
@@ -22,7 +22,7 @@ use crate::tools::load::meter::{Backlog, Meter};
 use crate::tools::load::payload::Payloads;
 use crate::tools::load::progress::Progress;
 use crate::tools::load::ring::{Done, Ring};
-use crate::tools::load::schedule::{Draining, HEAD_START, Schedule};
+use crate::tools::load::schedule::{Drain, HEAD_START, Schedule};
 use crate::tools::load::verify::{Checker, Verdict};
 use crate::tools::load::workload::Workload;
 use agenda::Agenda;
@@ -78,7 +78,11 @@ pub(crate) struct Engine {
     payloads: Payloads,
     checker: Option<Checker>,
     schedule: Schedule,
+    /// Records of the schedule whose time has come.
+    due: u64,
     pushed_at: Moment,
+    /// As of the last turn; a record's timestamp.
+    wall: WallMs,
     agenda: Agenda,
     reads: bool,
     out: Vec<Outgoing>,
@@ -106,8 +110,10 @@ impl Engine {
         let ring = Ring::new(plan.bootstrap.clone(), options).map_err(|e| e.to_string())?;
         let (senders, readers) = (Sender::all(&plan)?, Reader::all(&plan));
         Ok(Self {
-            schedule: Schedule::new(w, !senders.is_empty()),
+            schedule: Schedule::new(w),
+            due: 0,
             pushed_at: Moment::default(),
+            wall: clock::now().1,
             agenda: Agenda::new(1 + senders.len() + readers.len()),
             cluster,
             ring,
@@ -126,7 +132,7 @@ impl Engine {
 
     /// Records of the schedule whose time has come.
     pub(crate) fn due(&self) -> u64 {
-        self.schedule.due
+        self.due
     }
 
     /// What the consumers found, with `--verify`.
@@ -210,7 +216,7 @@ impl Engine {
     fn send_all(&mut self, meter: &mut Meter, progress: &mut Progress) -> Result<End, String> {
         loop {
             let now = clock::now().0;
-            self.end_seconds(now, meter, progress)?;
+            progress.end_seconds(now, self.due, meter)?;
             self.push_due(now, meter)?;
             if now >= meter.to {
                 return Ok(End::Complete);
@@ -218,7 +224,7 @@ impl Engine {
             if self.is_stopped() {
                 return Ok(End::Stopped);
             }
-            let next = self.schedule.next(meter).max(self.pushed_at + QUANTUM);
+            let next = self.schedule.intended(self.due, meter.began).max(self.pushed_at + QUANTUM);
             self.turn(now, next.min(meter.second_ends_at()).min(meter.to), meter)?;
             self.look_at_backlog(meter);
         }
@@ -249,12 +255,12 @@ impl Engine {
         self.plan.stop.store(false, Ordering::Relaxed);
         self.senders.iter_mut().for_each(|s| s.owed = 0);
         self.flush();
-        let groups = self.plan.workload.groups;
-        let mut draining = Draining::new(groups, self.plan.give_up_after, clock::now().0);
+        let (groups, limit) = (self.plan.workload.groups, self.plan.give_up_after);
+        let mut drain = Drain::new(meter, groups, limit, clock::now().0);
         loop {
             let now = clock::now().0;
-            self.end_seconds(now, meter, progress)?;
-            if draining.is_over(meter, now)? {
+            progress.end_seconds(now, self.due, meter)?;
+            if drain.is_over(meter, now)? {
                 return Ok(true);
             }
             if self.is_stopped() {
@@ -265,24 +271,11 @@ impl Engine {
         }
     }
 
-    fn end_seconds(
-        &mut self,
-        now: Moment,
-        meter: &mut Meter,
-        progress: &mut Progress,
-    ) -> Result<(), String> {
-        while now >= meter.second_ends_at() {
-            meter.end_second(self.schedule.due).map_err(|e| e.to_string())?;
-            progress.show(meter);
-        }
-        Ok(())
-    }
-
     fn push_due(&mut self, now: Moment, meter: &mut Meter) -> Result<(), String> {
         let count = self.senders.len() as u64;
-        while self.schedule.next(meter) <= now {
-            let at = (self.schedule.due % count) as usize;
-            self.schedule.due += 1;
+        while self.schedule.intended(self.due, meter.began) <= now {
+            let at = (self.due % count) as usize;
+            self.due += 1;
             self.senders[at].owed += 1;
             self.push_owed(at, now, meter)?;
             self.pushed_at = now;
@@ -298,7 +291,7 @@ impl Engine {
             let number = sender.scheduled * count + at as u64;
             sender.scheduled += 1;
             sender.owed -= 1;
-            let intended = self.schedule.intended(number, meter);
+            let intended = self.schedule.intended(number, meter.began);
             self.push(at, intended, now, meter)?;
         }
         self.agenda.add(1 + at as u32);
@@ -313,7 +306,7 @@ impl Engine {
         meter: &mut Meter,
     ) -> Result<(), String> {
         let (cluster, payloads) = (&self.cluster, &mut self.payloads);
-        let now = (now, clock::now().1);
+        let now = (now, self.wall);
         let mut push = Push { cluster, payloads, run: self.plan.run, now };
         self.senders[at].push(intended, &mut push, meter)
     }
@@ -324,7 +317,8 @@ impl Engine {
         let until = until.min(self.cluster.deadline()).min(self.agenda.deadline());
         let mut done = std::mem::take(&mut self.done);
         self.ring.turn(now, until, &mut done).map_err(|e| e.to_string())?;
-        let now = clock::now().0;
+        let (now, wall) = clock::now();
+        self.wall = wall;
         for over in done.drain(..) {
             self.on_done(over, now, meter)?;
         }
