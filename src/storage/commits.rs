@@ -230,6 +230,7 @@ impl Store {
         for log in commit.logs {
             self.on_log_commit(log, commit.chunk, out);
         }
+        self.evict();
         self.start_checkpoint(now);
     }
 

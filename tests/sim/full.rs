@@ -64,8 +64,8 @@ impl Node {
         self.store.find(tp(i)).unwrap()
     }
 
-    /// Appends a batch of about `size` bytes and lets all come to rest; whether it is acknowledged.
-    fn produce(&mut self, i: usize, size: usize) -> bool {
+    /// Appends a batch of about `size` bytes; the batch, and the offset of its last record.
+    fn append(&mut self, i: usize, size: usize) -> Option<(Vec<u8>, Offset)> {
         let number = self.acked[i].len();
         let value: Vec<u8> = (0..size).map(|k| (k * 13 + number * 7 + i) as u8).collect();
         let mut builder = BatchBuilder::default();
@@ -74,38 +74,47 @@ impl Node {
         let header = BatchHeader::parse(&bytes).unwrap();
         let how = Append { leader_epoch: LeaderEpoch(0), append_time: None };
         let (log, times) = (self.log(i), (self.now, WallMs(0)));
-        let Ok(appended) = self.store.append(log, &bytes, &header, how, times) else {
-            return false;
-        };
-        self.rest();
-        if self.durable[i] <= appended.last_offset.0 {
-            return false;
-        }
+        let appended = self.store.append(log, &bytes, &header, how, times).ok()?;
         batch::set_base_offset(&mut bytes, appended.base_offset);
         batch::set_leader_epoch(&mut bytes, LeaderEpoch(0));
-        self.acked[i].push(bytes);
-        true
+        Some((bytes, appended.last_offset))
     }
 
-    /// Runs commits and jobs until none is left, and some time.
+    /// The same, and lets all come to rest; whether it is acknowledged.
+    fn produce(&mut self, i: usize, size: usize) -> bool {
+        let Some((bytes, last)) = self.append(i, size) else { return false };
+        self.rest();
+        let is_acked = self.durable[i] > last.0;
+        if is_acked {
+            self.acked[i].push(bytes);
+        }
+        is_acked
+    }
+
+    /// Lets some time pass, with all that is to be done.
     fn rest(&mut self) {
-        let (mut events, mut jobs) = (Vec::new(), Vec::new());
         for _ in 0..3 {
             self.now = self.now.plus_ms(60);
             self.store.on_time(self.now, WallMs(0));
-            loop {
-                let commit = self.store.commit(self.now);
-                self.store.jobs(&mut jobs);
-                self.store.take_events(&mut events);
-                if commit.is_none() && jobs.is_empty() {
-                    break;
-                }
-                if let Some(commit) = commit {
-                    self.store.on_commit(commit.run(), self.now, &mut events);
-                }
-                for job in jobs.drain(..) {
-                    self.store.on_job(job.run(&self.disk), self.now, &mut events);
-                }
+            self.work();
+        }
+    }
+
+    /// Runs commits and jobs until none is left.
+    fn work(&mut self) {
+        let (mut events, mut jobs) = (Vec::new(), Vec::new());
+        loop {
+            let commit = self.store.commit(self.now);
+            self.store.jobs(&mut jobs);
+            self.store.take_events(&mut events);
+            if commit.is_none() && jobs.is_empty() {
+                break;
+            }
+            if let Some(commit) = commit {
+                self.store.on_commit(commit.run(), self.now, &mut events);
+            }
+            for job in jobs.drain(..) {
+                self.store.on_job(job.run(&self.disk), self.now, &mut events);
             }
         }
         for event in events {
@@ -214,4 +223,21 @@ fn a_journal_that_waited_for_its_next_file_takes_requests_again_once_that_is_the
     let commit = node.store.commit(node.now).expect("there is room now");
     assert!(!node.store.is_full(), "requests are held though there is room");
     node.store.on_commit(commit.run(), node.now, &mut events);
+}
+
+#[test]
+fn memory_of_what_commits_have_written_is_given_back_without_a_further_append() {
+    let mut node = Node::new(16);
+    node.store.configure(node.log(1), LogConfig::default());
+    for _ in 0..20 {
+        node.append(1, 8_000).unwrap();
+        node.work();
+    }
+    for _ in 0..11 {
+        node.append(1, 8_000).unwrap();
+    }
+    let before = node.store.cache_bytes();
+    node.work();
+    let after = node.store.cache_bytes();
+    assert!(before > 96 << 10 && after <= 64 << 10, "{before} bytes, then {after}");
 }
