@@ -184,6 +184,8 @@ impl Broker {
     pub(crate) fn place(&self, dir: &Path, stop: &Stop) -> Outcome<Place> {
         let _ = fs::remove_dir_all(dir);
         fs::create_dir_all(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+        // What the run before has left to the disk, and what it has removed, is not this one's.
+        run("sync", &mut Command::new("sync"), &dir.join("sync.log"), stop)?;
         let mut ports = free_ports()?;
         match &self.kind {
             Kind::Kafka(kafka) => kafka.format(dir, ports, stop)?,

@@ -23,6 +23,8 @@ const WARM_UP: u64 = 2;
 const BACKLOG_GB: f64 = 4.294;
 const BACKLOG_SECONDS: f64 = 15.0;
 const FILLS_MAX: u32 = 10;
+const LOOKS_MAX: u32 = 50;
+const LOOK_PERIOD: Duration = Duration::from_millis(100);
 /// At most of the reading of a backlog.
 const DRAIN_SECONDS_MAX: u64 = 300;
 const SETTLE: Duration = Duration::from_secs(3);
@@ -320,7 +322,17 @@ impl Visit<'_> {
             command
         };
         let create = "topics --create --partitions 1 --topic backlog";
-        run("creating a topic", &mut tool(create), &loader.dir.join("topics.log"), stop)?;
+        let log = loader.dir.join("topics.log");
+        run("creating a topic", &mut tool(create), &log, stop)?;
+        // Kafka answers before all of its metadata has the topic.
+        let look =
+            || run("looking for it", &mut tool("topics --describe --topic backlog"), &log, stop);
+        for _ in 0..LOOKS_MAX {
+            if look().is_ok() {
+                break;
+            }
+            stop.sleep(LOOK_PERIOD)?;
+        }
         let mut fill = self.job(durability);
         fill.name += "-backlog";
         backlog.clone_into(&mut fill.keys);
