@@ -1,7 +1,7 @@
 //! A log whose segments take no writes, beside one that goes on: nothing acknowledged is lost, and
 //! the journal comes around, or says why it cannot.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use klamm::base::{LeaderEpoch, Moment, Offset, TopicId, TopicPartition, WallMs};
@@ -33,15 +33,8 @@ struct Node {
 fn open(disk: &SimDisk, generation: u64, chunks: u64) -> Store {
     let config = StoreConfig {
         journal_bytes: chunks * (64 << 10),
-        journal_chunk_bytes: 64 << 10,
-        commit_bytes_max: 16 << 10,
-        direct_bytes_min: 8 << 10,
-        write_bytes_min: 8 << 10,
-        write_bytes_max: 16 << 10,
-        cache_bytes: 64 << 10,
-        chunk_bytes_max: 32 << 10,
         checkpoint_ms: 100,
-        ..StoreConfig::new(PathBuf::from("/node-0"))
+        ..crate::small_store("/node-0")
     };
     Store::open(Arc::new(disk.clone()), config, generation, WallMs(0)).unwrap()
 }

@@ -41,7 +41,9 @@ impl Reading {
         if broker == 0 {
             return Err(format!("process {pid} is gone"));
         }
-        let kernel = all.iter().filter(|p| p.1 == KTHREADD).map(|p| run_time_ns(p.0)).sum::<u64>();
+        let kernel = all.iter().filter(|p| p.1 == KTHREADD);
+        let kernel: u64 =
+            kernel.map(|p| run_time_ns(&Path::new("/proc").join(p.0.to_string()))).sum();
         Ok(Self {
             at: now(),
             broker: broker as f64 / 1e9,
@@ -88,8 +90,9 @@ fn cpu_ns(pid: u32) -> Option<u64> {
     (!failed).then_some(ts.tv_sec as u64 * 1_000_000_000 + ts.tv_nsec as u64)
 }
 
-fn run_time_ns(pid: u32) -> u64 {
-    let text = fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap_or_default();
+/// Run time of the thread that a directory below `/proc` is of, in nanoseconds.
+pub(crate) fn run_time_ns(thread: &Path) -> u64 {
+    let text = fs::read_to_string(thread.join("schedstat")).unwrap_or_default();
     text.split(' ').next().and_then(|ns| ns.parse().ok()).unwrap_or(0)
 }
 

@@ -22,6 +22,7 @@ use inferno::flamegraph::{self, Options as DrawOptions};
 
 use crate::brokers::{Broker, Durability, How};
 use crate::load::{Job, Loader, Measured};
+use crate::measure::run_time_ns;
 use crate::process::{Outcome, Process, Stop};
 use crate::workloads::{What, Workload};
 
@@ -150,9 +151,8 @@ fn run_times_ns(pid: u32) -> BTreeMap<String, u64> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let mut all = BTreeMap::new();
     for task in tasks.map(|t| t.path()) {
-        let read = |name: &str| fs::read_to_string(task.join(name)).unwrap_or_default();
-        let ns = read("schedstat").split(' ').next().and_then(|ns| ns.parse::<u64>().ok());
-        *all.entry(read("comm").trim().to_owned()).or_default() += ns.unwrap_or(0);
+        let name = fs::read_to_string(task.join("comm")).unwrap_or_default();
+        *all.entry(name.trim().to_owned()).or_default() += run_time_ns(&task);
     }
     all
 }
