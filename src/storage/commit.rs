@@ -3,9 +3,11 @@
 //! First the direct writes of logs with much to commit, each segment synced; then one journal
 //! write and one sync. A log whose direct write failed is made void in the journal, so that the
 //! others are not held up and the journal claims nothing that is not so.
+//!
+//! Of a log with very much to commit, parts go ahead in the commits before: direct writes that the
+//! journal does not speak of, so after a crash they are what any bytes past the durable ones are.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,6 +15,7 @@ use bytes::Bytes;
 use super::LogId;
 use super::error::StorageError;
 use super::journal::Writer;
+use super::ring::Place;
 use crate::base::{Moment, Offset};
 use crate::runtime::disk::{DiskFile, ServantJob};
 
@@ -64,11 +67,10 @@ pub(super) struct Direct {
 }
 
 impl Direct {
-    fn run(&self) -> io::Result<()> {
-        for (at, bytes) in &self.pieces {
-            self.file.write_at(bytes, *at)?;
-        }
-        self.file.sync()
+    fn run(&self) -> Result<(), StorageError> {
+        let write = |(at, bytes): &(u64, Bytes)| self.file.write_at(bytes, *at);
+        let written = self.pieces.iter().try_for_each(write).and_then(|()| self.file.sync());
+        written.map_err(StorageError::disk("writing", &self.path))
     }
 }
 
@@ -84,12 +86,10 @@ pub(super) enum Meta {
 /// A commit on its way through the committer.
 pub struct Commit {
     pub(super) writer: Writer,
-    pub(super) file: Arc<dyn DiskFile>,
-    pub(super) path: Arc<Path>,
-    pub(super) at: u64,
-    pub(super) chunk: u64,
+    /// Where the journal's part goes; there is none when it only writes ahead.
+    pub(super) place: Option<Place>,
     pub(super) generation: u64,
-    pub(super) sequence: u64,
+    pub(super) ahead: Vec<(LogId, Direct, Result<(), StorageError>)>,
     pub(super) logs: Vec<LogCommit>,
     pub(super) metas: Vec<Meta>,
     pub(super) started: Moment,
@@ -112,23 +112,22 @@ impl ServantJob for Commit {
     type Done = CommitDone;
 
     fn run(mut self) -> CommitDone {
+        for (_, direct, result) in &mut self.ahead {
+            *result = direct.run();
+        }
         for log in &mut self.logs {
-            for direct in &log.directs {
-                if let Err(source) = direct.run() {
-                    let path = direct.path.clone();
-                    log.error = Some(StorageError::Disk { doing: "writing", path, source });
-                    break;
-                }
-            }
+            log.error = log.directs.iter().find_map(|direct| direct.run().err());
             if log.error.is_some() {
                 for &at in &log.entries {
                     self.writer.void(at);
                 }
             }
         }
-        let bytes = self.writer.finish(self.generation, self.sequence);
-        let written = self.file.write_at(bytes, self.at).and_then(|()| self.file.sync());
-        let result = written.map_err(StorageError::disk("writing", &self.path));
+        let result = self.place.as_ref().map_or(Ok(()), |place| {
+            let bytes = self.writer.finish(self.generation, place.sequence);
+            let written = place.file.write_at(bytes, place.at).and_then(|()| place.file.sync());
+            written.map_err(StorageError::disk("writing", &place.path))
+        });
         CommitDone { commit: self, result }
     }
 }

@@ -6,15 +6,21 @@
 //! One commit is out at a time; all that is appended meanwhile is the next one. A log is taken up to
 //! a batch end: up to the end of its bytes, or of one of its segments. When the journal is nearly
 //! full only repeats are taken (see `checkpoint`), up to what was durable before.
+//!
+//! Of a log with very much to commit, one part goes ahead with each commit of the others, until the
+//! rest is small enough to be committed. So a large batch delays the others by one part at a time.
+
+use bytes::Bytes;
 
 use super::commit::{Commit, CommitDone, Direct, LogCommit, Meta};
+use super::error::StorageError;
 use super::journal::{DATA_ENTRY_BYTES, Entry, Writer};
-use super::log::{Log, Queue};
+use super::log::{Ahead, Log, Queue};
 use super::segment::{Kind, file_path};
 use super::store::Store;
 use super::tail::block_floor;
 use super::{LogId, StoreEvent};
-use crate::base::{BLOCK_BYTES, Moment};
+use crate::base::{BLOCK_BYTES, Moment, Offset};
 
 /// Most that an entry without data takes.
 const META_ENTRY_BYTES: usize = 512;
@@ -23,6 +29,8 @@ const META_ENTRY_BYTES: usize = 512;
 enum Plan {
     /// This.
     Takes(LogCommit),
+    /// This part of it, ahead of the commit that will make it durable.
+    Ahead(Direct),
     /// Nothing new, or not yet: its file has to be opened first.
     Nothing,
     /// The commit has no room for it.
@@ -37,6 +45,14 @@ struct Bounds {
     /// Only repeats are taken, of what is durable already.
     repeats: bool,
     direct_bytes_min: u64,
+    direct_bytes_max: u64,
+}
+
+/// What logs have in a commit under construction.
+#[derive(Default)]
+struct Taken {
+    logs: Vec<LogCommit>,
+    ahead: Vec<(LogId, Direct, Result<(), StorageError>)>,
 }
 
 impl Store {
@@ -50,17 +66,18 @@ impl Store {
             return None;
         }
         let mut writer = self.writer.take()?;
-        let (mut metas, mut logs) = (Vec::new(), Vec::new());
+        let (mut metas, mut taken) = (Vec::new(), Taken::default());
         for repeats in [false, true] {
             let room = self.ring.room(self.config.commit_bytes_limit(), repeats) as usize;
             let direct_bytes_min = self.config.direct_bytes_min as u64;
+            let direct_bytes_max = self.config.direct_bytes_max as u64;
             writer.clear();
             metas = self.take_metas(&mut writer, room);
             if repeats || self.metas.is_empty() {
-                let bounds = Bounds { room, repeats, direct_bytes_min };
-                logs = self.take_logs(&mut writer, bounds);
+                let bounds = Bounds { room, repeats, direct_bytes_min, direct_bytes_max };
+                self.take_logs(&mut writer, bounds, &mut taken);
             }
-            if !writer.is_empty() {
+            if !writer.is_empty() || !taken.ahead.is_empty() {
                 // There was room, such as in a chunk file that has only now been made.
                 self.full &= repeats;
                 break;
@@ -71,24 +88,17 @@ impl Store {
             }
         }
         let place = if writer.is_empty() { None } else { self.ring.take(writer.padded_len()) };
-        let Some(place) = place else {
+        if place.is_none() && taken.ahead.is_empty() {
             self.writer = Some(writer);
             return None;
-        };
-        self.note_chunk(place.chunk, &logs, &metas);
+        }
+        let Taken { logs, ahead } = taken;
+        if let Some(place) = &place {
+            self.note_chunk(place.chunk, &logs, &metas);
+        }
         self.metrics.commit_began = Some(now);
-        Some(Commit {
-            writer,
-            file: place.file,
-            path: place.path,
-            at: place.at,
-            chunk: place.chunk,
-            generation: self.generation,
-            sequence: place.sequence,
-            logs,
-            metas,
-            started: now,
-        })
+        let generation = self.generation;
+        Some(Commit { writer, place, generation, ahead, logs, metas, started: now })
     }
 
     /// Logs that waited long enough are due.
@@ -128,8 +138,8 @@ impl Store {
     }
 
     /// Takes logs in line until the commit is large enough, those that ride along last.
-    fn take_logs(&mut self, writer: &mut Writer, bounds: Bounds) -> Vec<LogCommit> {
-        let (mut taken, mut again, mut bytes) = (Vec::new(), Vec::new(), 0);
+    fn take_logs(&mut self, writer: &mut Writer, bounds: Bounds, taken: &mut Taken) {
+        let (mut again, mut bytes) = (Vec::new(), 0);
         self.waiting_for_files = 0;
         while bytes < self.config.commit_bytes_max {
             let (line, id) = match self.due.pop_front() {
@@ -154,10 +164,17 @@ impl Store {
                 plan(id, log, writer, bounds)
             };
             let no_room = matches!(plan, Plan::NoRoom);
-            if let Plan::Takes(commit) = plan {
-                bytes += commit.bytes;
-                log.lazy_records = 0;
-                taken.push(commit);
+            match plan {
+                Plan::Takes(commit) => {
+                    bytes += commit.bytes;
+                    log.lazy_records = 0;
+                    taken.logs.push(commit);
+                }
+                Plan::Ahead(part) => {
+                    bytes += bounds.direct_bytes_max as usize;
+                    taken.ahead.push((id, part, Ok(())));
+                }
+                Plan::Nothing | Plan::NoRoom => {}
             }
             let waits = log.rejournal || !log.failed && log.uncommitted() > 0;
             log.queue = if waits { Queue::Due } else { Queue::Idle };
@@ -174,7 +191,6 @@ impl Store {
             }
         }
         self.due.extend(again);
-        taken
     }
 
     /// Notes which logs the journal chunk has to be kept for.
@@ -209,6 +225,12 @@ impl Store {
             self.fail_all(error, out);
             return;
         }
+        for (id, _, written) in commit.ahead {
+            if let Err(error) = written {
+                self.stick(id, error, out);
+            }
+        }
+        let Some(place) = commit.place else { return };
         if bytes > 0 || !commit.metas.is_empty() {
             if !self.checkpoint_wanted {
                 self.checkpoint_at = now.plus_ms(self.config.checkpoint_ms);
@@ -221,14 +243,14 @@ impl Store {
         }
         let deletes = commit.metas.iter().any(|meta| matches!(meta, Meta::Delete(_)));
         for meta in commit.metas {
-            self.on_meta(meta, (commit.chunk, commit.sequence), out);
+            self.on_meta(meta, (place.chunk, place.sequence), out);
         }
         if deletes {
             self.start_removals();
             self.finish_checkpoint();
         }
         for log in commit.logs {
-            self.on_log_commit(log, commit.chunk, out);
+            self.on_log_commit(log, place.chunk, out);
         }
         self.evict();
         self.start_checkpoint(now);
@@ -294,16 +316,28 @@ fn plan(id: LogId, log: &mut Log, writer: &mut Writer, bounds: Bounds) -> Plan {
     log.rejournal &= log.is_repeatable();
     let from = if log.rejournal { p.synced } else { p.journaled };
     let repeats = bounds.repeats || log.failed;
-    let upto = if repeats { p.durable } else { p.end };
+    let all = if repeats { (p.durable, log.durable_end) } else { (p.end, log.log_end) };
+    let goal = log.disk.ahead.filter(|_| !repeats).map_or(all, |ahead| ahead.goal);
     let (journaled, first) = (p.journaled, log.segment_at(from));
     let mut commit = LogCommit::new(id);
     let (mut next, mut fits) = (first, true);
     while fits && next < log.segments.len() {
         let segment = &log.segments[next];
-        let (lo, hi) = (from.max(segment.at), segment.end().min(upto));
+        let (lo, hi) = (from.max(segment.at), segment.end().min(goal.0));
         let direct = hi.saturating_sub(lo) >= bounds.direct_bytes_min && !log.stuck;
         if direct && segment.file.is_none() {
             log.disk.want_file = Some(segment.base);
+            break;
+        }
+        if direct && !repeats && hi.saturating_sub(log.after_ahead(lo)) > bounds.direct_bytes_max {
+            if commit.entries.is_empty()
+                && let Some(part) = plan_ahead(log, next, (lo, hi), bounds.direct_bytes_max)
+            {
+                let goes_on = log.disk.ahead.filter(|ahead| ahead.upto == part.from);
+                let from = goes_on.map_or(part.from, |ahead| ahead.from);
+                log.disk.ahead = Some(Ahead { from, upto: part.upto, goal });
+                return Plan::Ahead(part);
+            }
             break;
         }
         let needed = if direct { BLOCK_BYTES } else { hi.saturating_sub(lo) as usize };
@@ -313,18 +347,20 @@ fn plan(id: LogId, log: &mut Log, writer: &mut Writer, bounds: Bounds) -> Plan {
             put_segment(log, next, (lo, hi, direct), writer, &mut commit);
         }
         next += usize::from(fits);
+        if fits && hi == goal.0 {
+            next = log.segments.len();
+        }
     }
     if commit.entries.is_empty() {
         return if fits { Plan::Nothing } else { Plan::NoRoom };
     }
     log.repeating = std::mem::take(&mut log.rejournal);
-    (commit.end, commit.end_offset) = if repeats {
-        (log.progress.durable, log.durable_end)
-    } else if next == log.segments.len() {
-        (log.progress.end, log.log_end)
+    (commit.end, commit.end_offset) = if repeats || next == log.segments.len() {
+        goal
     } else {
         (log.segments[next - 1].end(), log.segments[next].base)
     };
+    log.disk.ahead.take_if(|ahead| commit.end >= ahead.goal.0);
     commit.bytes = log.bytes_in(journaled, commit.end) as usize;
     log.progress.journaled = journaled.max(commit.end);
     Plan::Takes(commit)
@@ -355,20 +391,49 @@ fn put_segment(
     }
 }
 
-/// The whole blocks of `lo..hi` in segment `i`, with those before it that no write has taken.
+/// The whole blocks of `lo..hi` in segment `i`, with those before it that no write has taken. What went
+/// ahead is not written again, but it is synced with the rest.
 fn plan_direct(log: &Log, i: usize, lo: u64, hi: u64) -> Option<Direct> {
     let segment = &log.segments[i];
     let p = &log.progress;
-    let ahead = p.written_ahead().max(log.disk.writing_upto);
-    let from = block_floor(ahead).max(segment.at).min(block_floor(lo));
+    let from = first_block(log, i, lo);
     let upto = block_floor(hi);
     if upto <= from {
         return None;
     }
     let (file, boundary) = (segment.file.clone()?, log.boundary_at(upto)?);
-    let pieces = log.tail.pieces(from, upto);
-    let pieces = pieces.into_iter().map(|(at, bytes)| (at - segment.at, bytes)).collect();
+    let pieces = pieces(log, i, (log.after_ahead(from), upto));
     let completes = p.written >= from && p.synced >= segment.at && !log.epochs_dirty;
     let path = file_path(&log.dir, segment.base, Kind::Log);
     Some(Direct { file, path, pieces, from, upto, boundary, completes })
+}
+
+/// The next part of the same blocks, of at most `bytes_max`.
+fn plan_ahead(log: &Log, i: usize, (lo, hi): (u64, u64), bytes_max: u64) -> Option<Direct> {
+    let segment = &log.segments[i];
+    let from = log.after_ahead(first_block(log, i, lo));
+    let upto = block_floor(hi.min(from + bytes_max));
+    let (file, path) = (segment.file.clone()?, file_path(&log.dir, segment.base, Kind::Log));
+    let (pieces, boundary) = (pieces(log, i, (from, upto)), Offset(0));
+    (upto > from).then_some(Direct { file, path, pieces, from, upto, boundary, completes: false })
+}
+
+/// Where a direct write that takes bytes from `lo` on begins.
+fn first_block(log: &Log, i: usize, lo: u64) -> u64 {
+    let ahead = log.progress.written_ahead().max(log.disk.writing_upto);
+    block_floor(ahead).max(log.segments[i].at).min(block_floor(lo))
+}
+
+/// The bytes of positions `from..upto` with their places in segment `i`.
+fn pieces(log: &Log, i: usize, (from, upto): (u64, u64)) -> Vec<(u64, Bytes)> {
+    let pieces = log.tail.pieces(from, upto);
+    pieces.into_iter().map(|(at, bytes)| (at - log.segments[i].at, bytes)).collect()
+}
+
+impl Log {
+    /// `from`, or where what went ahead ends when `from` lies in it.
+    fn after_ahead(&self, from: u64) -> u64 {
+        let covers = |ahead: &Ahead| ahead.from <= from && from < ahead.upto;
+        self.disk.ahead.filter(covers).map_or(from, |ahead| ahead.upto)
+    }
 }

@@ -18,6 +18,8 @@ pub struct StoreConfig {
     pub commit_bytes_max: usize,
     /// A segment with this much to commit gets its whole blocks directly, past the journal.
     pub direct_bytes_min: usize,
+    /// With more than this, a part goes ahead in each commit: the other logs wait for no more.
+    pub direct_bytes_max: usize,
     /// A segment with this much journaled and unwritten is written in the background.
     pub write_bytes_min: usize,
     /// Most that one background write takes.
@@ -60,6 +62,7 @@ impl StoreConfig {
             journal_chunk_bytes: 16 << 20,
             commit_bytes_max: 4 << 20,
             direct_bytes_min: 128 << 10,
+            direct_bytes_max: 1 << 20,
             write_bytes_min: 1 << 20,
             write_bytes_max: 4 << 20,
             cache_bytes: 64 << 20,
@@ -96,7 +99,8 @@ impl StoreConfig {
         let chunk = self.journal_chunk_bytes;
         at_least("journal.bytes", self.journal_bytes, 3 * chunk)?;
         at_least("journal.chunk.bytes", chunk, self.commit_bytes_limit())?;
-        at_least("direct.bytes.min", self.direct_bytes_min as u64, 2 * BLOCK_BYTES as u64)
+        at_least("direct.bytes.min", self.direct_bytes_min as u64, 2 * BLOCK_BYTES as u64)?;
+        at_least("direct.bytes.max", self.direct_bytes_max as u64, self.direct_bytes_min as u64)
     }
 }
 

@@ -117,12 +117,24 @@ pub(super) struct OnDisk {
     pub(super) want_file: Option<Offset>,
     /// Position up to which the job that is out writes.
     pub(super) writing_upto: u64,
+    /// What went ahead of the commit that will make it durable.
+    pub(super) ahead: Option<Ahead>,
     /// Entries of the active segment's indexes that are in their files already.
     pub(super) index_entries: (usize, usize),
     /// Snapshots taken by checkpoints, oldest first.
     pub(super) snapshots: Vec<Offset>,
     /// Files to remove when no write job is out.
     pub(super) remove: Vec<PathBuf>,
+}
+
+/// Blocks that are in a segment and that no commit promises yet.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ahead {
+    /// Their first position, and the one after their last.
+    pub(super) from: u64,
+    pub(super) upto: u64,
+    /// Position and offset up to which that commit goes, however much is appended meanwhile.
+    pub(super) goal: (u64, Offset),
 }
 
 impl Log {

@@ -1,5 +1,5 @@
-//! A log whose segments take no writes, beside one that goes on: nothing acknowledged is lost, and
-//! the journal comes around, or says why it cannot.
+//! A log whose segments take no writes, or which has very much to write, beside one that goes on: nothing
+//! acknowledged is lost, and the journal comes around, or says why it cannot.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -216,6 +216,36 @@ fn a_journal_that_waited_for_its_next_file_takes_requests_again_once_that_is_the
     let commit = node.store.commit(node.now).expect("there is room now");
     assert!(!node.store.is_full(), "requests are held though there is room");
     node.store.on_commit(commit.run(), node.now, &mut events);
+}
+
+#[test]
+fn a_large_batch_is_written_in_parts_and_small_ones_are_durable_in_between() {
+    let mut node = Node::new(16);
+    assert!(node.produce(0, 9_000) && node.produce(1, 100));
+    let (large, last) = node.append(0, 90_000).unwrap();
+    let (mut events, mut small, mut ends) = (Vec::new(), 0, Vec::new());
+    // However much more comes: it is not waited for.
+    while !ends.contains(&(node.log(0), last.0 + 1)) {
+        let (bytes, small_last) = node.append(1, 100).unwrap();
+        node.append(0, 30_000).unwrap();
+        for _ in 0..2 {
+            let commit = node.store.commit(node.now).unwrap();
+            node.store.on_commit(commit.run(), node.now, &mut events);
+        }
+        let durable = |e: StoreEvent| match e {
+            StoreEvent::Durable { log, end } => Some((log, end.0)),
+            _ => None,
+        };
+        ends.extend(events.drain(..).filter_map(durable));
+        assert!(ends.contains(&(node.log(1), small_last.0 + 1)), "{ends:?}");
+        node.acked[1].push(bytes);
+        small += 1;
+        assert!(small < 10, "{ends:?}");
+    }
+    assert!(small >= 2, "the large batch was not in parts");
+    node.acked[0].push(large);
+    node.disk.restart();
+    node.check_after_restart();
 }
 
 #[test]

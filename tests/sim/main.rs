@@ -19,6 +19,7 @@ fn small_store(dir: &str) -> klamm::storage::StoreConfig {
         journal_chunk_bytes: 64 << 10,
         commit_bytes_max: 16 << 10,
         direct_bytes_min: 8 << 10,
+        direct_bytes_max: 12 << 10,
         write_bytes_min: 8 << 10,
         write_bytes_max: 16 << 10,
         cache_bytes: 64 << 10,
