@@ -5,6 +5,7 @@
 //! others are not held up and the journal claims nothing that is not so.
 
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -27,8 +28,8 @@ pub(super) struct LogCommit {
     /// First position of its bytes in the journal.
     pub(super) data_from: Option<u64>,
     pub(super) directs: Vec<Direct>,
-    /// Where its entries begin in the journal buffer.
-    pub(super) entries: Vec<usize>,
+    /// Numbers of its entries in the journal buffer.
+    pub(super) entries: Range<usize>,
     /// Why it was not written.
     pub(super) error: Option<StorageError>,
 }
@@ -43,7 +44,7 @@ impl LogCommit {
             end_offset: Offset(0),
             data_from: None,
             directs: Vec::new(),
-            entries: Vec::new(),
+            entries: 0..0,
             error: None,
         }
     }
@@ -121,8 +122,8 @@ impl ServantJob for Commit {
                 }
             }
             if log.error.is_some() {
-                for &at in &log.entries {
-                    self.writer.void(at);
+                for entry in log.entries.clone() {
+                    self.writer.void(entry);
                 }
             }
         }

@@ -7,6 +7,8 @@
 //! a batch end: up to the end of its bytes, or of one of its segments. When the journal is nearly
 //! full only repeats are taken (see `checkpoint`), up to what was durable before.
 
+use std::mem;
+
 use super::commit::{Commit, CommitDone, Direct, LogCommit, Meta};
 use super::journal::{DATA_ENTRY_BYTES, Entry, Writer};
 use super::log::{Log, Queue};
@@ -129,7 +131,7 @@ impl Store {
 
     /// Takes logs in line until the commit is large enough, those that ride along last.
     fn take_logs(&mut self, writer: &mut Writer, bounds: Bounds) -> Vec<LogCommit> {
-        let (mut taken, mut again, mut bytes) = (Vec::new(), Vec::new(), 0);
+        let (mut taken, mut again, mut bytes) = (mem::take(&mut self.taken), Vec::new(), 0);
         self.waiting_for_files = 0;
         while bytes < self.config.commit_bytes_max {
             let (line, id) = match self.due.pop_front() {
@@ -227,9 +229,11 @@ impl Store {
             self.start_removals();
             self.finish_checkpoint();
         }
-        for log in commit.logs {
+        let mut logs = commit.logs;
+        for log in logs.drain(..) {
             self.on_log_commit(log, commit.chunk, out);
         }
+        self.taken = logs;
         self.evict();
         self.start_checkpoint(now);
     }
@@ -298,6 +302,7 @@ fn plan(id: LogId, log: &mut Log, writer: &mut Writer, bounds: Bounds) -> Plan {
     let (journaled, first) = (p.journaled, log.segment_at(from));
     let mut commit = LogCommit::new(id);
     let (mut next, mut fits) = (first, true);
+    let entries_from = writer.count();
     while fits && next < log.segments.len() {
         let segment = &log.segments[next];
         let (lo, hi) = (from.max(segment.at), segment.end().min(upto));
@@ -314,10 +319,11 @@ fn plan(id: LogId, log: &mut Log, writer: &mut Writer, bounds: Bounds) -> Plan {
         }
         next += usize::from(fits);
     }
+    commit.entries = entries_from..writer.count();
     if commit.entries.is_empty() {
         return if fits { Plan::Nothing } else { Plan::NoRoom };
     }
-    log.repeating = std::mem::take(&mut log.rejournal);
+    log.repeating = mem::take(&mut log.rejournal);
     (commit.end, commit.end_offset) = if repeats {
         (log.progress.durable, log.durable_end)
     } else if next == log.segments.len() {
@@ -340,7 +346,6 @@ fn put_segment(
 ) {
     let segment = &log.segments[i];
     if direct && let Some(d) = plan_direct(log, i, lo, hi) {
-        commit.entries.push(writer.len());
         let (base, upto) = (segment.base, d.upto - segment.at);
         writer.push(log.tp, &Entry::Written { base, upto });
         lo = d.upto;
@@ -349,7 +354,6 @@ fn put_segment(
     if lo < hi {
         commit.data_from = commit.data_from.or(Some(lo));
         log.tail.each_slice(lo, hi, |at, bytes| {
-            commit.entries.push(writer.len());
             writer.push(log.tp, &Entry::Data { base: segment.base, at: at - segment.at, bytes });
         });
     }
