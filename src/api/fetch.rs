@@ -78,8 +78,7 @@ impl Request {
             if version >= SESSION_FROM { (r.i32()?, r.i32()?) } else { (0, FINAL_EPOCH) };
         let mut wanted = Vec::new();
         for _ in 0..r.array_len(compact)? {
-            let topic = read_topic(&mut r, version)?;
-            let local = find_topic(partitions, &topic).ok();
+            let (topic, local) = read_topic(&mut r, version, partitions)?;
             let count = r.array_len(compact)?;
             if wanted.len() + count > PARTITIONS_MAX {
                 return Err(FrameError::TooMany { limit: PARTITIONS_MAX });
@@ -94,7 +93,7 @@ impl Request {
         let mut forgotten = Vec::new();
         if version >= SESSION_FROM {
             for _ in 0..r.array_len(compact)? {
-                let topic = read_topic(&mut r, version)?;
+                let (topic, _) = read_topic(&mut r, version, partitions)?;
                 for _ in 0..r.array_len(compact)? {
                     forgotten.push((topic.clone(), r.i32()?));
                 }
@@ -118,11 +117,20 @@ impl Request {
     }
 }
 
-fn read_topic(r: &mut Reader<'_>, version: i16) -> Result<TopicKey, FrameError> {
+/// The topic as the request names it, and here.
+fn read_topic<'a>(
+    r: &mut Reader<'_>,
+    version: i16,
+    partitions: &'a Partitions,
+) -> Result<(TopicKey, Option<&'a Arc<LocalTopic>>), FrameError> {
     if version >= TOPIC_ID_FROM {
-        return Ok(TopicKey::Id(TopicId(r.uuid()?)));
+        let id = TopicId(r.uuid()?);
+        return Ok((TopicKey::Id(id), partitions.topic_by_id(id).ok()));
     }
-    Ok(TopicKey::Name(r.string(version >= FLEXIBLE_FROM)?.into()))
+    let name = r.string(version >= FLEXIBLE_FROM)?;
+    let local = partitions.topic(name).ok();
+    let name = local.map_or_else(|| name.into(), |topic| Arc::clone(&topic.name));
+    Ok((TopicKey::Name(name), local))
 }
 
 fn read_partition(r: &mut Reader<'_>, version: i16, topic: TopicKey) -> Result<Wanted, FrameError> {

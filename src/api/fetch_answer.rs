@@ -3,6 +3,7 @@
 use std::mem;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use crate::api::fetch::{FLEXIBLE_FROM, SESSION_FROM, TOPIC_ID_FROM, records_len};
 use crate::api::leaders::{CurrentLeader, Leaders};
@@ -175,13 +176,13 @@ struct Piece {
 }
 
 /// Sets the size field and cuts our own bytes where the stored ones go in between.
-fn with_size(pieces: Vec<Piece>, w: Writer) -> Vec<Bytes> {
+fn with_size(pieces: Vec<Piece>, w: Writer) -> SmallVec<[Bytes; 3]> {
     let mut own = w.into_inner();
     let stored: usize = pieces.iter().map(|p| p.records.len()).sum();
     let total = own.len() + stored;
     Writer::set_size(&mut own, total);
     let own = own.freeze();
-    let mut parts = Vec::with_capacity(2 * pieces.len() + 1);
+    let mut parts = SmallVec::with_capacity(2 * pieces.len() + 1);
     let mut at = 0;
     for piece in pieces {
         if piece.own_before > at {

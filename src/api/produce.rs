@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use smallvec::{SmallVec, smallvec};
 
 use crate::api::error::Failure;
 use crate::api::leaders::{CurrentLeader, Leaders};
@@ -42,7 +43,7 @@ const ADMIN_CLIENT: &str = "__admin_client";
 /// Serves the request.
 pub fn handle(shard: &mut Shard, call: &Call, body: &[u8]) -> Outcome {
     match Request::read(shard, call, body) {
-        Ok(request) => serve(shard, call, &request, body, Vec::new()),
+        Ok(request) => serve(shard, call, request, body, Vec::new()),
         Err(e) => Outcome::Close(e.into()),
     }
 }
@@ -51,7 +52,7 @@ pub fn handle(shard: &mut Shard, call: &Call, body: &[u8]) -> Outcome {
 pub fn go_on(shard: &mut Shard, opening: Opening) -> Outcome {
     let Opening { call, body, batches } = opening;
     match Request::read(shard, &call, &body) {
-        Ok(request) => serve(shard, &call, &request, &body, batches),
+        Ok(request) => serve(shard, &call, request, &body, batches),
         Err(e) => Outcome::Close(e.into()),
     }
 }
@@ -59,7 +60,7 @@ pub fn go_on(shard: &mut Shard, opening: Opening) -> Outcome {
 fn serve(
     shard: &mut Shard,
     call: &Call,
-    request: &Request<'_>,
+    request: Request<'_>,
     body: &[u8],
     known: Vec<ToOpen>,
 ) -> Outcome {
@@ -75,7 +76,7 @@ fn serve(
     for topic in &request.topics {
         for (at, sent) in partitions.by_ref().take(topic.partitions) {
             let opened = batches.pop_if(|b| b.at == at).and_then(|b| b.opened);
-            let mut answer = serving.partition(shard, call, request, sent, opened);
+            let mut answer = serving.partition(shard, call, &request, sent, opened);
             let led_elsewhere = answer.failure.code == ErrorCode::NOT_LEADER_OR_FOLLOWER
                 && call.version >= CURRENT_LEADER_FROM;
             if let (true, Some(id)) = (led_elsewhere, topic.local) {
@@ -85,10 +86,9 @@ fn serve(
         }
     }
     let Serving { waits, answers, leaders } = serving;
-    let topics = request.topics.iter().map(|t| (t.name.clone(), t.id, t.partitions)).collect();
+    let Request { acks, timeout_ms, topics, .. } = request;
     let parked = Parked { call: call.clone(), topics, answers, leaders };
-    let acks = request.acks.as_ref().map_or(Acks::All, |acks| *acks);
-    finish(shard, parked, acks, &waits, request.timeout_ms)
+    finish(shard, parked, acks.unwrap_or(Acks::All), &waits, timeout_ms)
 }
 
 fn finish(
@@ -130,6 +130,7 @@ struct Request<'a> {
     partitions: Vec<Sent<'a>>,
 }
 
+#[derive(Debug)]
 struct Topic {
     name: Arc<str>,
     /// As the request named it.
@@ -296,7 +297,7 @@ impl From<ErrorCode> for Denied {
 /// What is gathered while the request is served.
 #[derive(Default)]
 struct Serving {
-    waits: Vec<(LogId, Offset, u32)>,
+    waits: SmallVec<[(LogId, Offset, u32); 1]>,
     answers: Vec<PartitionAnswer>,
     leaders: Leaders,
 }
@@ -388,8 +389,7 @@ impl PartitionAnswer {
 #[derive(Debug)]
 struct Parked {
     call: Call,
-    /// Name, id and number of partitions.
-    topics: Vec<(Arc<str>, TopicId, usize)>,
+    topics: Vec<Topic>,
     answers: Vec<PartitionAnswer>,
     leaders: Leaders,
 }
@@ -423,7 +423,7 @@ impl Parked {
         let mut w = Writer::response(self.call.correlation_id, compact, capacity);
         w.array_len(Some(self.topics.len()));
         let mut answers = self.answers.iter();
-        for (name, id, partitions) in &self.topics {
+        for Topic { name, id, partitions, .. } in &self.topics {
             if version >= TOPIC_ID_FROM {
                 w.raw(&id.0);
             } else {
@@ -437,7 +437,7 @@ impl Parked {
         }
         w.i32(0);
         self.leaders.end(&mut w);
-        Answer { parts: vec![w.finish()], is_lost: false }
+        Answer { parts: smallvec![w.finish()], is_lost: false }
     }
 }
 

@@ -161,7 +161,7 @@ impl World {
                     shard.send(slot, answer);
                 }
             }
-            Mail::Answer { slot, answer } => shard.outbox.push((slot, answer)),
+            Mail::Answer { slot, answer } => shard.outbox.push((slot, *answer)),
             Mail::CreateMissing { names } => change::create_missing(shard, names),
             Mail::Image { image, delta, number } => {
                 shard.apply_image(image, &delta);

@@ -210,6 +210,7 @@ impl Connection {
 mod tests {
     use super::*;
     use bytes::Bytes;
+    use smallvec::smallvec;
 
     const FETCH: i16 = 1;
 
@@ -218,7 +219,7 @@ mod tests {
     }
 
     fn answer(text: &'static str) -> Answer {
-        Answer { parts: vec![Bytes::from(text)], is_lost: false }
+        Answer { parts: smallvec![Bytes::from(text)], is_lost: false }
     }
 
     fn connection() -> Connection {
@@ -281,7 +282,7 @@ mod tests {
         serves(&mut c, FETCH);
         c.answer(
             0,
-            Answer { parts: vec![Bytes::from(vec![0; OUT_BYTES_MAX + 1])], is_lost: false },
+            Answer { parts: smallvec![Bytes::from(vec![0; OUT_BYTES_MAX + 1])], is_lost: false },
             &mut Vec::new(),
         );
         assert_eq!(serves(&mut c, FETCH), None);

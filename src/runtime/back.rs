@@ -12,7 +12,8 @@
 //!   calls it while jobs are out.
 //! - G3. Dropping a pending task leaks it, so jobs are never cancelled: they end.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -38,6 +39,8 @@ const RING_DEPTH: usize = 64;
 /// How much the back yields to the shard, as a nice value.
 const NICE: i32 = 5;
 const JOBS_MAX: usize = 1024;
+/// Files that stay open after a read.
+const OPEN_FILES_MAX: usize = 8;
 
 /// Handle of one back; dropping it ends the thread after the jobs in hand.
 pub struct Back<J: BackJob> {
@@ -129,13 +132,19 @@ async fn serve<J: BackJob>(
     direct: bool,
 ) {
     let done = Rc::new(done);
+    let files = Rc::new(OpenFiles::default());
     let out = Rc::new(Cell::new(0_usize));
     while let Ok(job) = inbox.recv().await {
         let (disk, done, counted) = (Arc::clone(&disk), Rc::clone(&done), Rc::clone(&out));
         counted.set(counted.get() + 1);
+        let spec = job.as_read();
+        if spec.is_none() {
+            files.let_go();
+        }
+        let files = Rc::clone(&files);
         let work = async move {
-            let result = if let Some(spec) = job.as_read().filter(|_| direct) {
-                job.finish_read(read_direct(spec).await)
+            let result = if let Some(spec) = spec.filter(|_| direct) {
+                job.finish_read(files.read(&spec).await)
             } else {
                 let run = move || run_blocking(job, &*disk);
                 glommio::executor().spawn_blocking(run).await
@@ -148,6 +157,7 @@ async fn serve<J: BackJob>(
     while out.get() > 0 {
         glommio::timer::sleep(Duration::from_millis(1)).await;
     }
+    files.let_go();
 }
 
 fn run_blocking<J: BackJob>(job: J, disk: &dyn Disk) -> J::Done {
@@ -161,15 +171,44 @@ fn read_blocking(spec: &ReadSpec, disk: &dyn Disk) -> io::Result<Bytes> {
     let mut buf = AlignedBuf::zeroed(spec.len);
     let file = disk.open(&spec.path, Access::Direct)?;
     let got = file.read_at(&mut buf, spec.at)?;
-    Ok(Bytes::from_owner(buf).slice(..got))
+    Ok(spec.answer(&buf[..got]))
 }
 
-async fn read_direct(spec: ReadSpec) -> io::Result<Bytes> {
-    let file = OpenOptions::new().read(true).dma_open(&spec.path).await.map_err(io::Error::from)?;
-    let read = file.read_at(spec.at, spec.len).await.map_err(io::Error::from);
-    let bytes = read.map(|r| Bytes::copy_from_slice(&r));
-    file.close().await.map_err(io::Error::from)?;
-    bytes
+/// Files that were read from last: to open and to close one takes longer than a read. A job that is
+/// not a read may remove files, so all are let go before it.
+#[derive(Default)]
+struct OpenFiles {
+    files: RefCell<VecDeque<(PathBuf, Rc<DmaFile>)>>,
+    /// How often all were let go.
+    let_go: Cell<u64>,
+}
+
+impl OpenFiles {
+    async fn read(&self, spec: &ReadSpec) -> io::Result<Bytes> {
+        let file = self.open(&spec.path).await?;
+        let read = file.read_at(spec.at, spec.len).await?;
+        Ok(spec.answer(&read))
+    }
+
+    async fn open(&self, path: &Path) -> io::Result<Rc<DmaFile>> {
+        let known = |(of, _): &&(PathBuf, Rc<DmaFile>)| of == path;
+        if let Some((_, file)) = self.files.borrow().iter().find(known) {
+            return Ok(Rc::clone(file));
+        }
+        let let_go = self.let_go.get();
+        let file = Rc::new(OpenOptions::new().read(true).dma_open(path).await?);
+        if self.let_go.get() == let_go {
+            let mut files = self.files.borrow_mut();
+            files.truncate(OPEN_FILES_MAX - 1);
+            files.push_front((path.to_owned(), Rc::clone(&file)));
+        }
+        Ok(file)
+    }
+
+    fn let_go(&self) {
+        self.let_go.set(self.let_go.get() + 1);
+        self.files.borrow_mut().clear();
+    }
 }
 
 /// The shard's box for results has room for every job that may be out, so it is never full for
@@ -262,13 +301,42 @@ mod tests {
         let back = Back::start("back-test", None, &dir, Arc::new(Files), done).unwrap();
         for block in 0..64 {
             let at = block * BLOCK_BYTES as u64;
-            let spec = ReadSpec { path: path.clone(), at, len: BLOCK_BYTES };
+            let (path, head) = (path.clone(), Bytes::new());
+            let spec = ReadSpec { path, at, len: BLOCK_BYTES, head };
             assert!(back.run(Job::Read(spec)).is_ok());
         }
         drop(back);
         for _ in 0..64 {
             assert_eq!(results.try_recv().unwrap().unwrap(), BLOCK_BYTES as u64);
         }
+    }
+
+    #[test]
+    fn a_file_stays_open_between_reads_until_a_job_that_is_none() {
+        let dir = scratch("open");
+        let path = dir.join("segment");
+        let (done, results) = mailbox(256, Bell::new().unwrap());
+        let back = Back::start("back-open", None, &dir, Arc::new(Files), done).unwrap();
+        let run = |job| {
+            assert!(back.run(job).is_ok());
+            while results.is_empty() {
+                thread::sleep(Duration::from_millis(1));
+                back.nudge();
+            }
+            results.try_recv().unwrap()
+        };
+        let spec = ReadSpec { path: path.clone(), at: 0, len: BLOCK_BYTES, head: Bytes::new() };
+        let head = Bytes::from_static(&[100]);
+        for (byte, sum) in [(1, BLOCK_BYTES), (2, 2 * BLOCK_BYTES)] {
+            std::fs::write(&path, [byte; BLOCK_BYTES]).unwrap();
+            std::fs::File::open(&path).unwrap().sync_all().unwrap();
+            assert_eq!(run(Job::Read(spec.clone())).unwrap(), sum as u64);
+            std::fs::remove_file(&path).unwrap();
+            let again = ReadSpec { head: head.clone(), ..spec.clone() };
+            assert_eq!(run(Job::Read(again)).unwrap(), 100 + sum as u64);
+            run(Job::Sum(1)).unwrap();
+        }
+        assert!(run(Job::Read(spec)).is_err(), "it is not there any more");
     }
 
     #[test]

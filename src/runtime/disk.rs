@@ -69,6 +69,18 @@ pub struct ReadSpec {
     pub at: u64,
     /// Bytes, a multiple of a block; the answer is shorter at the end of the file.
     pub len: usize,
+    /// Bytes that are known and come before those that are read.
+    pub head: Bytes,
+}
+
+impl ReadSpec {
+    /// The answer: the known bytes and what was read.
+    pub fn answer(&self, read: &[u8]) -> Bytes {
+        let mut bytes = Vec::with_capacity(self.head.len() + read.len());
+        bytes.extend_from_slice(&self.head);
+        bytes.extend_from_slice(read);
+        bytes.into()
+    }
 }
 
 /// Work for the back: a plain value that blocks while it runs.
@@ -76,9 +88,9 @@ pub trait BackJob: Send + Sized + 'static {
     /// What comes back to the shard.
     type Done: Send + 'static;
     /// `Some` when the job is one direct read; the back then calls [`Self::finish_read`] with the
-    /// bytes, else [`Self::run`].
+    /// answer, else [`Self::run`].
     fn as_read(&self) -> Option<ReadSpec>;
-    /// Turns the bytes of [`Self::as_read`] into the result.
+    /// Turns the answer to [`Self::as_read`] into the result.
     fn finish_read(self, read: io::Result<Bytes>) -> Self::Done;
     /// Does the work.
     fn run(self, disk: &dyn Disk) -> Self::Done;

@@ -268,7 +268,7 @@ impl Node {
                     }
                 }
                 Mail::Close { slot } => self.close(ConnectionId(slot.connection), outside),
-                Mail::Answer { slot, answer } => self.shard.outbox.push((slot, answer)),
+                Mail::Answer { slot, answer } => self.shard.outbox.push((slot, *answer)),
                 Mail::Image { image, delta, number } => {
                     self.shard.apply_image(image, &delta);
                     let mail = Mail::Applied { by: self.shard.index, number };

@@ -38,7 +38,7 @@ pub enum Mail {
         /// Where it goes.
         slot: Slot,
         /// The whole response.
-        answer: Answer,
+        answer: Box<Answer>,
     },
     /// Create these topics, which a client asked about, if they are still missing.
     CreateMissing {

@@ -216,7 +216,8 @@ impl Shard {
             self.answer_room = self.answer_room.saturating_sub(answer.len());
             self.outbox.push((slot, answer));
         } else {
-            self.post.push(Post { to: slot.shard, mail: Mail::Answer { slot, answer } });
+            let mail = Mail::Answer { slot, answer: Box::new(answer) };
+            self.post.push(Post { to: slot.shard, mail });
         }
     }
 

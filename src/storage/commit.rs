@@ -7,6 +7,7 @@
 //! Of a log with very much to commit, parts go ahead in the commits before: direct writes that the
 //! journal does not speak of, so after a crash they are what any bytes past the durable ones are.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -30,8 +31,8 @@ pub(super) struct LogCommit {
     /// First position of its bytes in the journal.
     pub(super) data_from: Option<u64>,
     pub(super) directs: Vec<Direct>,
-    /// Where its entries begin in the journal buffer.
-    pub(super) entries: Vec<usize>,
+    /// Numbers of its entries in the journal buffer.
+    pub(super) entries: Range<usize>,
     /// Why it was not written.
     pub(super) error: Option<StorageError>,
 }
@@ -46,7 +47,7 @@ impl LogCommit {
             end_offset: Offset(0),
             data_from: None,
             directs: Vec::new(),
-            entries: Vec::new(),
+            entries: 0..0,
             error: None,
         }
     }
@@ -118,8 +119,8 @@ impl ServantJob for Commit {
         for log in &mut self.logs {
             log.error = log.directs.iter().find_map(|direct| direct.run().err());
             if log.error.is_some() {
-                for &at in &log.entries {
-                    self.writer.void(at);
+                for entry in log.entries.clone() {
+                    self.writer.void(entry);
                 }
             }
         }

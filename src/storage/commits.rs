@@ -10,6 +10,8 @@
 //! Of a log with very much to commit, one part goes ahead with each commit of the others, until the
 //! rest is small enough to be committed. So a large batch delays the others by one part at a time.
 
+use std::mem;
+
 use bytes::Bytes;
 
 use super::commit::{Commit, CommitDone, Direct, LogCommit, Meta};
@@ -139,6 +141,7 @@ impl Store {
 
     /// Takes logs in line until the commit is large enough, those that ride along last.
     fn take_logs(&mut self, writer: &mut Writer, bounds: Bounds, taken: &mut Taken) {
+        taken.logs = mem::take(&mut self.taken);
         let (mut again, mut bytes) = (Vec::new(), 0);
         self.waiting_for_files = 0;
         while bytes < self.config.commit_bytes_max {
@@ -249,9 +252,11 @@ impl Store {
             self.start_removals();
             self.finish_checkpoint();
         }
-        for log in commit.logs {
+        let mut logs = commit.logs;
+        for log in logs.drain(..) {
             self.on_log_commit(log, place.chunk, out);
         }
+        self.taken = logs;
         self.evict();
         self.start_checkpoint(now);
     }
@@ -321,6 +326,7 @@ fn plan(id: LogId, log: &mut Log, writer: &mut Writer, bounds: Bounds) -> Plan {
     let (journaled, first) = (p.journaled, log.segment_at(from));
     let mut commit = LogCommit::new(id);
     let (mut next, mut fits) = (first, true);
+    let entries_from = writer.count();
     while fits && next < log.segments.len() {
         let segment = &log.segments[next];
         let (lo, hi) = (from.max(segment.at), segment.end().min(goal.0));
@@ -330,7 +336,7 @@ fn plan(id: LogId, log: &mut Log, writer: &mut Writer, bounds: Bounds) -> Plan {
             break;
         }
         if direct && !repeats && hi.saturating_sub(log.after_ahead(lo)) > bounds.direct_bytes_max {
-            if commit.entries.is_empty()
+            if writer.count() == entries_from
                 && let Some(part) = plan_ahead(log, next, (lo, hi), bounds.direct_bytes_max)
             {
                 let goes_on = log.disk.ahead.filter(|ahead| ahead.upto == part.from);
@@ -351,10 +357,11 @@ fn plan(id: LogId, log: &mut Log, writer: &mut Writer, bounds: Bounds) -> Plan {
             next = log.segments.len();
         }
     }
+    commit.entries = entries_from..writer.count();
     if commit.entries.is_empty() {
         return if fits { Plan::Nothing } else { Plan::NoRoom };
     }
-    log.repeating = std::mem::take(&mut log.rejournal);
+    log.repeating = mem::take(&mut log.rejournal);
     (commit.end, commit.end_offset) = if repeats || next == log.segments.len() {
         goal
     } else {
@@ -376,7 +383,6 @@ fn put_segment(
 ) {
     let segment = &log.segments[i];
     if direct && let Some(d) = plan_direct(log, i, lo, hi) {
-        commit.entries.push(writer.len());
         let (base, upto) = (segment.base, d.upto - segment.at);
         writer.push(log.tp, &Entry::Written { base, upto });
         lo = d.upto;
@@ -385,7 +391,6 @@ fn put_segment(
     if lo < hi {
         commit.data_from = commit.data_from.or(Some(lo));
         log.tail.each_slice(lo, hi, |at, bytes| {
-            commit.entries.push(writer.len());
             writer.push(log.tp, &Entry::Data { base: segment.base, at: at - segment.at, bytes });
         });
     }

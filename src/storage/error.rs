@@ -186,8 +186,7 @@ impl StorageError {
 
     /// For `map_err`: the disk refused `doing` to `path`.
     pub(super) fn disk(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        let path = path.to_owned();
-        move |source| Self::Disk { doing, path, source }
+        move |source| Self::Disk { doing, path: path.to_owned(), source }
     }
 }
 

@@ -16,6 +16,7 @@ use super::files::{self, Make};
 use super::index::Index;
 use super::scan::{self, Expect};
 use super::segment::{Kind, file_path};
+use super::tail::block_floor;
 use crate::base::{AlignedBuf, BLOCK_BYTES, Offset, TopicId};
 use crate::runtime::disk::{Access, BackJob, Disk, DiskFile, ReadSpec};
 use crate::wire::batch::{BatchError, BatchHeader};
@@ -68,7 +69,9 @@ pub(super) struct ReadWork {
     pub(super) segment: Offset,
     /// Byte of the first batch.
     pub(super) from: u64,
-    /// Bytes wanted, from there on.
+    /// Bytes from there on that the read before this one has brought; they end at a block.
+    pub(super) head: Bytes,
+    /// Bytes wanted after those.
     pub(super) len: usize,
     /// Bytes of the file that may be read.
     pub(super) limit: u64,
@@ -80,18 +83,18 @@ pub(super) struct ReadWork {
 
 /// What a read found.
 pub(super) enum ReadEnd {
-    /// Whole batches from `first` up to `next`.
-    Batches { first: Offset, next: Offset, bytes: Bytes },
-    /// The first batch has this many bytes.
-    Longer(usize),
+    /// Whole batches from `first` up to `next`, and what was read of the one after them, up to a block.
+    Batches { first: Offset, next: Offset, bytes: Bytes, rest: Bytes },
+    /// The first batch has this many bytes more than these.
+    Longer { head: Bytes, len: usize },
 }
 
 impl ReadWork {
     fn spec(&self) -> ReadSpec {
-        let at = self.from / BLOCK_BYTES as u64 * BLOCK_BYTES as u64;
-        let upto = (self.from + self.len as u64).min(self.limit);
+        let known = self.from + self.head.len() as u64;
+        let (at, upto) = (block_floor(known), (known + self.len as u64).min(self.limit));
         let len = ((upto - at) as usize).next_multiple_of(BLOCK_BYTES);
-        ReadSpec { path: self.path.clone(), at, len }
+        ReadSpec { path: self.path.clone(), at, len, head: self.head.clone() }
     }
 
     /// The whole, good batches of what was read. Damage counts only where a read begins: behind
@@ -99,8 +102,9 @@ impl ReadWork {
     fn verify(&self, read: io::Result<Bytes>) -> Result<ReadEnd, StorageError> {
         let read = read.map_err(StorageError::disk("reading", &self.path))?;
         let spec = self.spec();
-        let upto = (self.limit - spec.at).min(spec.len as u64) as usize;
-        let batches = read.slice((self.from - spec.at) as usize..upto.min(read.len()));
+        let start = spec.at - spec.head.len() as u64;
+        let upto = (self.limit - start).min((spec.head.len() + spec.len) as u64) as usize;
+        let batches = read.slice((self.from - start) as usize..upto.min(read.len()));
         let (mut end, mut first, mut next) = (0, None, self.segment);
         let fault = loop {
             let checked = match BatchHeader::parse_whole(&batches[end..]) {
@@ -120,16 +124,22 @@ impl ReadWork {
                 Err(fault) => break fault,
             }
         };
-        if let Some(first) = first {
-            return Ok(ReadEnd::Batches { first, next, bytes: batches.slice(..end) });
-        }
-        match fault {
-            Fault::Batch(BatchError::Short { need, .. })
-                if read.len() >= upto && self.from + need as u64 <= self.limit =>
-            {
-                Ok(ReadEnd::Longer(need))
+        let need = match fault {
+            Fault::Batch(BatchError::Short { need, .. }) if read.len() >= upto => Some(need),
+            _ => None,
+        };
+        let blocks_end = block_floor(self.from + batches.len() as u64);
+        let blocks_end = blocks_end.saturating_sub(self.from) as usize;
+        let is_cut = need.is_some() && blocks_end > end;
+        let rest = if is_cut { batches.slice(end..blocks_end) } else { Bytes::new() };
+        match (first, need) {
+            (Some(first), _) => {
+                Ok(ReadEnd::Batches { first, next, bytes: batches.slice(..end), rest })
             }
-            fault => {
+            (None, Some(need)) if self.from + need as u64 <= self.limit => {
+                Ok(ReadEnd::Longer { len: need - rest.len(), head: rest })
+            }
+            _ => {
                 let (file, at) = (self.path.clone(), self.from);
                 Err(StorageError::Corrupt { file, at, offset: next, fault })
             }
@@ -463,7 +473,7 @@ fn read_spec(disk: &dyn Disk, spec: &ReadSpec) -> io::Result<Bytes> {
     let file = disk.open(&spec.path, Access::ReadOnly)?;
     let mut buf = AlignedBuf::zeroed(spec.len);
     let len = file.read_at(&mut buf, spec.at)?;
-    Ok(Bytes::from_owner(buf).slice(..len))
+    Ok(spec.answer(&buf[..len]))
 }
 
 fn remove(disk: &dyn Disk, paths: &[PathBuf]) -> Result<(), StorageError> {

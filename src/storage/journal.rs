@@ -55,23 +55,30 @@ pub(super) enum Entry<'a> {
 pub(super) struct Writer {
     buf: AlignedBuf,
     len: usize,
-    count: u32,
+    /// Where its entries begin.
+    entries: Vec<usize>,
 }
 
 impl Writer {
     /// With room for `capacity` bytes to begin with.
     pub(super) fn new(capacity: usize) -> Self {
-        Self { buf: AlignedBuf::zeroed(capacity), len: HEADER_BYTES, count: 0 }
+        Self { buf: AlignedBuf::zeroed(capacity), len: HEADER_BYTES, entries: Vec::new() }
     }
 
     /// Empties it.
     pub(super) fn clear(&mut self) {
-        (self.len, self.count) = (HEADER_BYTES, 0);
+        self.len = HEADER_BYTES;
+        self.entries.clear();
     }
 
     /// Whether it has no entry.
     pub(super) fn is_empty(&self) -> bool {
-        self.count == 0
+        self.entries.is_empty()
+    }
+
+    /// Entries so far.
+    pub(super) fn count(&self) -> usize {
+        self.entries.len()
     }
 
     /// Bytes so far.
@@ -93,6 +100,7 @@ impl Writer {
             Entry::LogStart { .. } => 4,
             Entry::Delete => 5,
         };
+        self.entries.push(self.len);
         self.put(&[kind]);
         self.put(&tp.topic.0);
         self.put(&tp.partition.to_le_bytes());
@@ -117,12 +125,11 @@ impl Writer {
             }
             Entry::Delete => (),
         }
-        self.count += 1;
     }
 
-    /// Makes the entry that begins at byte `at` void.
-    pub(super) fn void(&mut self, at: usize) {
-        self.buf[at] |= VOID_BIT;
+    /// Makes the entry with this number void.
+    pub(super) fn void(&mut self, entry: usize) {
+        self.buf[self.entries[entry]] |= VOID_BIT;
     }
 
     /// Writes the header, checksum last; the padded bytes are ready to be written.
@@ -133,7 +140,7 @@ impl Writer {
         head[16..24].copy_from_slice(&generation.to_le_bytes());
         head[24..32].copy_from_slice(&sequence.to_le_bytes());
         head[32..36].copy_from_slice(&(self.len as u32).to_le_bytes());
-        head[36..40].copy_from_slice(&self.count.to_le_bytes());
+        head[36..40].copy_from_slice(&(self.entries.len() as u32).to_le_bytes());
         let crc = crc32c::crc32c(&self.buf[CRC_FROM..self.len]);
         self.buf[8..12].copy_from_slice(&crc.to_le_bytes());
         &self.buf[..self.len.next_multiple_of(BLOCK_BYTES)]
@@ -260,14 +267,10 @@ mod tests {
             Entry::Delete,
         ];
         let mut writer = Writer::new(1);
-        let mut void_at = 0;
         for (i, entry) in entries.iter().enumerate() {
-            if i == 2 {
-                void_at = writer.len();
-            }
             writer.push(tp(i as i32), entry);
         }
-        writer.void(void_at);
+        writer.void(2);
         let bytes = writer.finish(77, 3).to_vec();
         assert_eq!(bytes.len(), 8192);
         let commit = Commit::parse(&bytes, 77).unwrap();

@@ -87,6 +87,7 @@ impl Store {
             memory: Memory::new(config.cache_bytes, config.chunk_bytes_max),
             windows: Windows::new(config.window_bytes),
             writer: Some(Writer::new(64 << 10)),
+            taken: Vec::new(),
             due: VecDeque::new(),
             lazy: VecDeque::new(),
             lazy_deadline: Moment::NEVER,

@@ -104,9 +104,9 @@ impl Store {
         from: Offset,
         bounds: Bounds,
     ) -> Result<Read, StorageError> {
-        let Some(window) = self.windows.find(id, from) else {
+        let Some(window) = self.windows.find_mut(id, from) else {
             self.metrics.cache_misses += 1;
-            self.read_ahead(id, from, self.config.read_bytes);
+            self.read_window(id, from, self.config.read_bytes);
             return Ok(Read::Pending);
         };
         if from >= window.last {
@@ -115,32 +115,46 @@ impl Store {
             return self.read(id, from, bounds.upto, bounds.max_bytes, bounds.at_least_one);
         }
         let batches = take(&window.bytes, window.first, from, bounds);
-        let (next, past_half) = (window.next, batches.next.0 - window.first.0);
-        let past_half = 2 * past_half >= next.0 - window.first.0;
+        window.read_to = window.read_to.max(batches.next);
+        let (next, goes_on) = (window.next, window.is_half_read());
         self.metrics.cache_hits += 1;
-        let in_tail = self.log(id).and_then(|l| l.tail.first_offset());
-        let upto = in_tail.unwrap_or(Offset(i64::MAX)).min(bounds.upto);
-        if past_half && next < upto && self.windows.find(id, next).is_none() {
-            self.read_ahead(id, next, self.config.read_ahead_bytes);
+        if goes_on {
+            self.read_ahead(id, next, self.windows.ahead());
         }
         Ok(Read::Ready(batches))
     }
 
+    /// Asks for the first that is missing of the `count` windows from `next` on.
+    fn read_ahead(&mut self, id: LogId, mut next: Offset, count: usize) {
+        let Some(log) = self.log(id) else { return };
+        let upto = log.tail.first_offset().unwrap_or(log.log_end).min(log.readable_end());
+        for _ in 0..count {
+            match self.windows.find(id, next) {
+                Some(window) => next = window.next,
+                None if next < upto => {
+                    return self.read_window(id, next, self.config.read_ahead_bytes);
+                }
+                None => return,
+            }
+        }
+    }
+
     /// Asks for the window that holds `from`, or for one that is nearer to it than what is known:
     /// the index and the windows before it tell where to begin.
-    fn read_ahead(&mut self, id: LogId, from: Offset, len: usize) {
+    fn read_window(&mut self, id: LogId, from: Offset, len: usize) {
         let Some(log) = self.log(id) else { return };
         let i = log.segment_of(from);
         let segment = &log.segments[i];
-        let before = self.windows.end_before(id, segment.base, from);
-        let begin = (0, Expect::Exactly(segment.base));
-        let before = before.map(|(at, next)| (at, Expect::Exactly(next)));
-        let (at, first) = if from == segment.base {
+        let before = self.windows.before(id, segment.base, from);
+        let begin = (0, Expect::Exactly(segment.base), Bytes::new());
+        let before = before.map(|w| (w.end(), Expect::Exactly(w.next), w.rest.clone()));
+        let (at, first, head) = if from == segment.base {
             begin
         } else if let Some(index) = &segment.index {
-            let indexed =
-                index.floor_entry(from).map_or(begin, |(at, last)| (at, Expect::EndsWith(last)));
-            before.filter(|known| known.0 > indexed.0).unwrap_or(indexed)
+            let indexed = index
+                .floor_entry(from)
+                .map_or(begin, |(at, last)| (at, Expect::EndsWith(last), Bytes::new()));
+            before.filter(|known| known.0 >= indexed.0).unwrap_or(indexed)
         } else if let Some(before) = before.filter(|_| len > self.config.read_bytes) {
             before
         } else {
@@ -149,7 +163,9 @@ impl Store {
         let limit = log.in_file(i);
         if at < limit {
             let first = if log.dense { first } else { Expect::AtLeast(segment.base) };
-            self.ask_window(id, i, (at, len, limit), first);
+            let leaves = |head: &Bytes| at + (head.len() as u64) < limit;
+            let head = Some(head).filter(leaves).unwrap_or_default();
+            self.ask_window(id, i, (at, len, limit), first, head);
         } else if segment.sealed {
             self.ask_index(id, i, Some(at));
         }
@@ -161,6 +177,7 @@ impl Store {
         i: usize,
         (from, len, limit): (u64, usize, u64),
         first: Expect,
+        head: Bytes,
     ) {
         let Some(log) = self.log(id) else { return };
         let segment = log.segments[i].base;
@@ -170,7 +187,7 @@ impl Store {
         }
         let path = file_path(&log.dir, segment, Kind::Log);
         let dense = log.dense;
-        let work = ReadWork { path, segment, from, len, limit, first, dense };
+        let work = ReadWork { path, segment, from, head, len, limit, first, dense };
         self.queues.reading.push(key);
         self.queues.reads.push_back(Job { log: Some(id), work: Work::Read(work) });
     }
@@ -189,7 +206,7 @@ impl Store {
             return;
         };
         match end {
-            Ok(ReadEnd::Batches { first, next, bytes }) => {
+            Ok(ReadEnd::Batches { first, next, bytes, rest }) => {
                 let (segment, at, last) = (work.segment, work.from, next);
                 let (mut first, mut next) = (first, last);
                 if !log.dense {
@@ -200,11 +217,16 @@ impl Store {
                     let gap = gap.or_else(|| self.windows.last_before(id, segment, at));
                     first = gap.map_or(first, |gap| gap.min(first));
                 }
-                self.windows.insert(Window { log: id, segment, at, first, last, next, bytes });
+                let (log, read_to) = (id, first);
+                let window = Window { log, segment, at, first, last, next, bytes, rest, read_to };
+                self.windows.insert(window);
+                if self.windows.is_wanted(id, first) {
+                    self.read_ahead(id, next, self.windows.ahead() - 1);
+                }
                 out.push(StoreEvent::Readable { log: id });
             }
-            Ok(ReadEnd::Longer(len)) => {
-                self.ask_window(id, i, (work.from, len, work.limit), work.first);
+            Ok(ReadEnd::Longer { head, len }) => {
+                self.ask_window(id, i, (work.from, len, work.limit), work.first, head);
             }
             Err(StorageError::Corrupt { .. }) => self.ask_index(id, i, Some(work.from)),
             Err(error) => self.fail(id, error, out),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::cache::Memory;
 use super::checkpoint::Checkpoint;
-use super::commit::Meta;
+use super::commit::{LogCommit, Meta};
 use super::config::{LogConfig, StoreConfig};
 use super::error::StorageError;
 use super::fence::Fence;
@@ -94,6 +94,8 @@ pub struct Store {
     pub(super) windows: Windows,
     /// `None` while a commit is out.
     pub(super) writer: Option<Writer>,
+    /// The emptied list of logs of the last commit.
+    pub(super) taken: Vec<LogCommit>,
     pub(super) due: VecDeque<LogId>,
     pub(super) lazy: VecDeque<LogId>,
     pub(super) lazy_deadline: Moment,

@@ -11,6 +11,7 @@
 
 use bytes::{Bytes, BytesMut};
 use kafka_wire_core::{ApiVersion, DecodeLimits, Decoder, KafkaDecode};
+use smallvec::{SmallVec, smallvec};
 
 use crate::wire::messages::KafkaMessage;
 
@@ -285,8 +286,8 @@ fn decode_front<M: KafkaDecode>(body: Bytes, version: i16) -> Result<(M, Decoder
 /// to the socket from where they lie.
 #[derive(Debug, Clone, Default)]
 pub struct Answer {
-    /// Bytes in the order of the wire.
-    pub parts: Vec<Bytes>,
+    /// Bytes in the order of the wire: nearly always our own, those of one partition, our own.
+    pub parts: SmallVec<[Bytes; 3]>,
     /// The response could not be encoded, which is a defect of its handler: the connection must be
     /// closed, since the client would wait for ever.
     pub is_lost: bool,
@@ -324,11 +325,11 @@ impl Answer {
         }
         if let Err(error) = message.encode_into(&mut out, version) {
             tracing::error!(message = M::NAME, %version, %error, "a response does not fit");
-            return Self { parts: Vec::new(), is_lost: true };
+            return Self { parts: SmallVec::new(), is_lost: true };
         }
         let size = u32::try_from(out.len() - SIZE_BYTES).unwrap_or(u32::MAX);
         out[..SIZE_BYTES].copy_from_slice(&size.to_be_bytes());
-        Self { parts: vec![out.freeze()], is_lost: false }
+        Self { parts: smallvec![out.freeze()], is_lost: false }
     }
 }
 

@@ -23,6 +23,8 @@ struct Node {
     store: Store,
     log: LogId,
     generation: u64,
+    /// Bytes of segments that were read.
+    read_bytes: usize,
 }
 
 /// A directory of its own, empty.
@@ -51,16 +53,16 @@ impl Node {
         let dir = scratch(name);
         let mut store = open(&dir, 1);
         let log = store.create(TP, "t", config, Moment(0));
-        Self { dir, store, log, generation: 1 }
+        Self { dir, store, log, generation: 1, read_bytes: 0 }
     }
 
     /// Opens the directory again, without a clean stop when there was none.
     fn again(self) -> Self {
-        let Self { dir, store, log, generation } = self;
+        let Self { dir, store, log, generation, .. } = self;
         drop(store);
         let store = open(&dir, generation + 1);
         assert_eq!(store.find(TP), Some(log));
-        Self { dir, store, log, generation: generation + 1 }
+        Self { dir, store, log, generation: generation + 1, read_bytes: 0 }
     }
 
     fn append(&mut self, batch: &[u8], epoch: i32) -> Offset {
@@ -83,6 +85,7 @@ impl Node {
                 self.store.on_commit(commit.run(), Moment(0), &mut events);
             }
             for job in jobs.drain(..) {
+                self.read_bytes += job.as_read().map_or(0, |read| read.len);
                 self.store.on_job(job.run(&Files), Moment(0), &mut events);
             }
         }
@@ -282,6 +285,25 @@ fn a_killed_process_loses_nothing_acknowledged() {
 }
 
 #[test]
+fn large_batches_are_read_back_without_reading_a_byte_twice() {
+    let mut node = Node::new("large", LogConfig::default());
+    let sizes = [350_000, 700_000, 20_000, 500_000];
+    for size in sizes.into_iter().cycle().take(40) {
+        let mut builder = BatchBuilder::default();
+        builder.push(T0, None, Some(&vec![7; size]), &[]);
+        node.append(&builder.build(Codec::None, ProducerStamp::NONE).unwrap(), 0);
+        node.rest();
+    }
+    node.store.close().unwrap();
+    let mut node = node.again();
+    let bytes = node.read_all();
+    let batches = batch::iter(&bytes);
+    assert_eq!(batches.inspect(|(h, batch)| h.check_crc(batch).unwrap()).count(), 40);
+    let twice = node.read_bytes - bytes.len();
+    assert!(twice < bytes.len() / 50, "{twice} of {} bytes again", bytes.len());
+}
+
+#[test]
 fn a_directory_from_kafka_opens() {
     let dir = scratch("copied");
     let log = dir.join("t-3");
@@ -301,7 +323,7 @@ fn a_directory_from_kafka_opens() {
         .unwrap();
     let store = open(&dir, 1);
     let id = store.find(TP).unwrap();
-    let mut node = Node { dir, store, log: id, generation: 1 };
+    let mut node = Node { dir, store, log: id, generation: 1, read_bytes: 0 };
     assert!(node.read_all() == expected);
     assert_eq!(node.find(T0 + 50), Some(5));
     let state = node.store.log(id).unwrap();
