@@ -13,6 +13,7 @@ use crate::image::Node;
 use crate::msg;
 use crate::runtime::disk::ServantJob;
 use crate::runtime::files::Files;
+use crate::shard::opening::OpenerDone;
 use crate::shard::{CONTROLLER, Mail, Post, Shard, ShardIndex, Slot, Start};
 use crate::storage::{Store, StoreConfig};
 use crate::wire::ApiVersion;
@@ -104,9 +105,8 @@ impl World {
         let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let shard = &mut self.shards[usize::from(at)];
         let mut outcome = api::dispatch(shard, slot, peer, &frame);
-        while let Some(opening) = shard.openings.next_job() {
-            shard.openings.ended();
-            outcome = api::produce::go_on(shard, opening.run());
+        while let Some(opened) = open(shard) {
+            outcome = opened.unwrap_or(outcome);
         }
         match outcome {
             Outcome::Answer(answer) => {
@@ -136,7 +136,7 @@ impl World {
                     }
                     idle = false;
                 }
-                idle &= !shard.load();
+                idle &= !shard.load() && open(shard).is_none();
                 shard.answer_fetches();
                 answers.append(&mut shard.outbox);
             }
@@ -170,6 +170,23 @@ impl World {
             }
             Mail::Applied { by, number } => shard.on_applied(by, number),
             Mail::Stop | Mail::Close { .. } | Mail::Observe { .. } => {}
+        }
+    }
+}
+
+/// Does the opener's next job, if there is one; what comes of it when it was a produce request.
+fn open(shard: &mut Shard) -> Option<Option<Outcome>> {
+    let job = shard.openings.next_job(&mut shard.store)?;
+    shard.openings.ended();
+    match job.run() {
+        OpenerDone::Produce(opening) => Some(Some(api::produce::go_on(shard, opening))),
+        OpenerDone::Find(done) => {
+            let mut events = Vec::new();
+            shard.store.on_lookup(done, &mut events);
+            for event in &events {
+                shard.on_store_event(event);
+            }
+            Some(None)
         }
     }
 }

@@ -12,7 +12,7 @@ pub mod help;
 pub mod key;
 pub mod layers;
 pub mod listener;
-mod nearest;
+pub mod nearest;
 mod properties;
 pub mod server;
 pub mod table;

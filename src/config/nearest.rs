@@ -1,7 +1,7 @@
 //! The known name that a mistyped one is closest to.
 
 /// The candidate with the smallest edit distance; the first of several, `""` of none.
-pub(super) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> &'a str {
+pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> &'a str {
     candidates.min_by_key(|c| distance(name.as_bytes(), c.as_bytes())).unwrap_or_default()
 }
 

@@ -6,6 +6,7 @@
 pub mod back;
 pub mod clock;
 pub mod cpu;
+pub mod descriptors;
 pub mod disk;
 pub mod files;
 pub mod front;

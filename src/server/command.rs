@@ -9,6 +9,7 @@ use signal_hook::iterator::Signals;
 use tracing::Level;
 
 use crate::config::{self, ServerConfig};
+use crate::runtime::descriptors;
 use crate::server::boot::Server;
 use crate::server::catalogue;
 
@@ -117,6 +118,7 @@ fn run(file: Option<&str>, overrides: &[(String, String)], log: Log) -> Result<(
     } else {
         lines.with_ansi(stderr().is_terminal()).init();
     }
+    descriptors::raise_limit();
     // Before the nodes, so that a signal while they start is not lost.
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(|e| e.to_string())?;
     let mut server = Server::start(&config).map_err(|e| e.to_string())?;

@@ -12,7 +12,7 @@ use crate::runtime::network::{NetEvent, Network};
 use crate::runtime::servant::Servant;
 use crate::runtime::waker::Waker;
 use crate::server::turn::Outside;
-use crate::shard::opening::Opening;
+use crate::shard::opening::{OpenerDone, OpenerJob};
 use crate::shard::{Mail, Post};
 use crate::storage::{Commit, CommitDone, Job, JobDone};
 
@@ -36,9 +36,9 @@ pub struct RealOutside {
     /// Jobs that are out.
     pub jobs_out: usize,
     /// The thread that opens batches.
-    pub opener: Servant<Opening>,
+    pub opener: Servant<OpenerJob>,
     /// Its results.
-    pub openings: Receiver<Opening>,
+    pub openings: Receiver<OpenerDone>,
     /// Mail from siblings.
     pub inbox: Receiver<Mail>,
     /// The boxes of all shards, this one included, by index.
@@ -99,11 +99,11 @@ impl Outside for RealOutside {
         Some(done)
     }
 
-    fn start_opening(&mut self, opening: Opening) {
-        self.opener.run(opening);
+    fn start_opening(&mut self, job: OpenerJob) {
+        self.opener.run(job);
     }
 
-    fn finished_opening(&mut self) -> Option<Opening> {
+    fn finished_opening(&mut self) -> Option<OpenerDone> {
         self.openings.try_recv()
     }
 

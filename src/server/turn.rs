@@ -21,7 +21,7 @@ use crate::net::budget::Budget;
 use crate::net::connection::{Connection, Next, Served};
 use crate::runtime::cpu;
 use crate::runtime::network::{ConnectionId, NetEvent, Network, Sent};
-use crate::shard::opening::Opening;
+use crate::shard::opening::{OpenerDone, OpenerJob};
 use crate::shard::{CONTROLLER, Mail, Post, Shard, Slot};
 use crate::storage::{Commit, CommitDone, Job, JobDone, StoreEvent};
 
@@ -46,10 +46,10 @@ pub trait Outside {
     fn start_job(&mut self, job: Job);
     /// A job that ended.
     fn finished_job(&mut self) -> Option<JobDone>;
-    /// Hands an opening to the opener, which is idle.
-    fn start_opening(&mut self, opening: Opening);
-    /// An opening that ended.
-    fn finished_opening(&mut self) -> Option<Opening>;
+    /// Hands batches to the opener, which is idle.
+    fn start_opening(&mut self, job: OpenerJob);
+    /// What the opener has done.
+    fn finished_opening(&mut self) -> Option<OpenerDone>;
     /// Mail from a sibling.
     fn mail(&mut self) -> Option<Mail>;
     /// Mail for a sibling; given back when its box is full.
@@ -179,11 +179,8 @@ impl Node {
         for job in self.jobs.drain(..) {
             outside.start_job(job);
         }
-        // What is opened while nothing can be appended would pile up.
-        if !self.shard.store.is_full()
-            && let Some(opening) = self.shard.openings.next_job()
-        {
-            outside.start_opening(opening);
+        if let Some(job) = self.shard.openings.next_job(&mut self.shard.store) {
+            outside.start_opening(job);
         }
         self.deliver(outside);
         self.count(outside.now().0);
@@ -233,9 +230,16 @@ impl Node {
             self.shard.store.on_job(done, now, &mut events);
             self.ready.append(&mut self.stalled);
         }
-        while let Some(opening) = outside.finished_opening() {
+        while let Some(done) = outside.finished_opening() {
             self.work.results += 1;
             self.shard.openings.ended();
+            let opening = match done {
+                OpenerDone::Produce(opening) => opening,
+                OpenerDone::Find(done) => {
+                    self.shard.store.on_lookup(done, &mut events);
+                    continue;
+                }
+            };
             let id = ConnectionId(opening.call.slot.connection);
             // Its connection may be gone; then nobody wants it any more.
             if let Some(connection) = self.connections.get_mut(&id) {

@@ -179,6 +179,7 @@ impl Shard {
     pub fn begin_turn(&mut self, now: Moment, wall: WallMs) {
         (self.now, self.wall) = (now, wall);
         self.openings.begin_turn();
+        self.store.begin_turn();
     }
 
     /// Does what is due.

@@ -1,21 +1,18 @@
 //! Offsets by time: the first record at or after a timestamp, and the latest record.
 //!
 //! Both go by the time indexes to a batch and open it. Either is pending while indexes or batches
-//! are being read.
+//! are being read, and while the opener opens a batch that takes too long for a turn (`lookups`).
 
 use super::LogId;
 use super::error::StorageError;
+use super::lookups::Asked;
 use super::read::Read;
 use super::store::Store;
 use crate::base::{LeaderEpoch, Offset};
-use crate::wire::batch::{self, BatchHeader, HEADER_BYTES};
-use crate::wire::codec::Codec;
-use crate::wire::record;
+use crate::wire::batch;
 
 /// Bytes looked at in one go.
 const STEP_BYTES: usize = 1 << 20;
-/// Most that the records of a batch may have when it is opened.
-const PLAIN_BYTES_MAX: usize = 128 << 20;
 
 /// A record found by time: offset, timestamp in ms, leader epoch of its batch.
 pub type Found = (Offset, i64, LeaderEpoch);
@@ -98,12 +95,15 @@ impl Store {
             let candidates = batches
                 .parts
                 .iter()
-                .flat_map(|part| batch::iter(part))
-                .filter(|(header, _)| header.max_timestamp >= target_ms);
-            for (header, batch) in candidates {
-                let found = record_in(&header, batch, start, target_ms);
-                if found.is_some() {
-                    return Ok(Find::Ready(found));
+                .flat_map(|part| {
+                    batch::iter(part).map(move |(header, batch)| (part, header, batch))
+                })
+                .filter(|(_, header, _)| header.max_timestamp >= target_ms);
+            for (part, header, batch) in candidates {
+                let asked = Asked { log: id, batch: header.base_offset, start, target_ms };
+                match self.lookups.find(asked, &header, part, batch) {
+                    Find::Ready(None) => {}
+                    found => return Ok(found),
                 }
             }
             if batches.bytes == 0 {
@@ -113,21 +113,4 @@ impl Store {
         }
         Ok(Find::Ready(None))
     }
-}
-
-/// The first record of a batch at or after `start` and `target_ms`.
-fn record_in(header: &BatchHeader, batch: &[u8], start: Offset, target_ms: i64) -> Option<Found> {
-    let codec = Codec::from_id(header.codec_id())?;
-    let plain = codec.decompress(&batch[HEADER_BYTES..], PLAIN_BYTES_MAX).ok()?;
-    let found = record::records(&plain, header.count).map_while(Result::ok).find_map(|record| {
-        let offset = Offset(header.base_offset.0 + i64::from(record.offset_delta));
-        let timestamp = if header.is_append_time() {
-            header.max_timestamp
-        } else {
-            header.base_timestamp.saturating_add(record.timestamp_delta)
-        };
-        (offset >= start && timestamp >= target_ms).then_some((offset, timestamp))
-    });
-    let (offset, timestamp) = found?;
-    Some((offset, timestamp, header.leader_epoch))
 }

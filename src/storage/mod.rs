@@ -9,11 +9,11 @@
 //! read: from the tail, else from windows that read jobs fill
 //! ```
 //!
-//! [`Store`] is a pure state machine: what blocks leaves it as values ([`Commit`] for the
-//! committer, [`Job`] for the back) and comes back as values; what others must know comes out as
+//! [`Store`] is a pure state machine: what takes long leaves it as values ([`Commit`] for the
+//! committer, [`Job`] for the back, [`Lookup`] for the opener) and comes back as values; what others must know comes out as
 //! [`StoreEvent`]s. Files: [`store`] the logs and appends; `commits`, `commit`, `journal`, `ring`
 //! group commit and its space; `background`, `jobs` the work of the back; `checkpoint`; `read`,
-//! `lookup`, `windows` reads; `retention`; `open`, `replay`, `load` recovery; `close` the clean
+//! `lookup`, `lookups`, `windows` reads; `retention`; `open`, `replay`, `load` recovery; `close` the clean
 //! stop; `fence` the mark of a damaged log; `log`, `segment`, `tail`, `index`, `progress`, `cache` the
 //! parts of a log.
 //!
@@ -46,6 +46,7 @@ mod journal;
 mod load;
 mod log;
 mod lookup;
+mod lookups;
 mod open;
 mod progress;
 mod read;
@@ -67,6 +68,7 @@ pub use error::{Response, StorageError};
 pub use jobs::{Job, JobDone};
 pub use log::{Append, Appended, Log};
 pub use lookup::{Find, Found};
+pub use lookups::{Lookup, LookupDone};
 pub use read::{Batches, Read};
 pub use store::{Metrics, Store};
 

@@ -16,6 +16,7 @@ use super::files::{self, OffsetLine};
 use super::jobs;
 use super::journal::Writer;
 use super::load::{self, Known};
+use super::lookups::Lookups;
 use super::replay::{LogDir, Replay};
 use super::ring::{Ring, chunk_path};
 use super::store::{Metrics, Queues, Store};
@@ -86,6 +87,7 @@ impl Store {
             ),
             memory: Memory::new(config.cache_bytes, config.chunk_bytes_max),
             windows: Windows::new(config.window_bytes),
+            lookups: Lookups::default(),
             writer: Some(Writer::new(64 << 10)),
             taken: Vec::new(),
             due: VecDeque::new(),

@@ -15,6 +15,7 @@ use super::fence::Fence;
 use super::jobs::{Job, Work};
 use super::journal::Writer;
 use super::log::{Append, Appended, Log, Queue};
+use super::lookups::Lookups;
 use super::ring::Ring;
 use super::tail::block_floor;
 use super::windows::Windows;
@@ -92,6 +93,7 @@ pub struct Store {
     pub(super) ring: Ring,
     pub(super) memory: Memory,
     pub(super) windows: Windows,
+    pub(super) lookups: Lookups,
     /// `None` while a commit is out.
     pub(super) writer: Option<Writer>,
     /// The emptied list of logs of the last commit.

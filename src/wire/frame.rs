@@ -200,9 +200,17 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// As [`Self::take`].
     pub fn array_len(&mut self, compact: bool) -> Result<usize, FrameError> {
+        self.nullable_array_len(compact)?.ok_or(FrameError::Header)
+    }
+
+    /// The count of an array that may be null; never above the bytes that are left.
+    ///
+    /// # Errors
+    /// As [`Self::take`].
+    pub fn nullable_array_len(&mut self, compact: bool) -> Result<Option<usize>, FrameError> {
         match self.len(compact, 4)? {
-            Some(n) if n <= self.rest.len() => Ok(n),
-            _ => Err(FrameError::Header),
+            Some(n) if n > self.rest.len() => Err(FrameError::Header),
+            len => Ok(len),
         }
     }
 

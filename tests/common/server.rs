@@ -108,6 +108,22 @@ pub fn dies_with_us(command: &mut Command) -> &mut Command {
     }
 }
 
+/// Gives the child another soft limit of open files.
+fn limit_open_files(command: &mut Command, files: u64) {
+    // SAFETY: system calls with memory of the closure.
+    unsafe {
+        command.pre_exec(move || {
+            let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+            libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit);
+            limit.rlim_cur = files;
+            match libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) {
+                0 => Ok(()),
+                _ => Err(io::Error::last_os_error()),
+            }
+        });
+    }
+}
+
 /// Runs the binary to its end, which must come within `limit`.
 pub fn run(arguments: &[impl AsRef<std::ffi::OsStr>], limit: Duration) -> Output {
     let mut command = Command::new("timeout");
@@ -125,6 +141,8 @@ pub struct Server {
     settings: Vec<(String, String)>,
     /// Environment of the process.
     pub environment: Vec<(String, String)>,
+    /// The soft limit of open files that it starts with, when it is another than ours.
+    pub open_files: Option<u64>,
     child: Option<Child>,
 }
 
@@ -144,7 +162,8 @@ impl Server {
     /// The same, not started yet.
     pub fn stopped(settings: &[(&str, &str)]) -> Self {
         let settings = settings.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect();
-        Self { place: Place::take(), settings, environment: Vec::new(), child: None }
+        let place = Place::take();
+        Self { place, settings, environment: Vec::new(), open_files: None, child: None }
     }
 
     /// Starts what was stopped, with the same settings, and waits until it is ready.
@@ -154,6 +173,9 @@ impl Server {
             self.settings.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
         let mut command = klamm(&self.place.arguments(&settings));
         command.envs(self.environment.iter().map(|(k, v)| (k, v)));
+        if let Some(files) = self.open_files {
+            limit_open_files(&mut command, files);
+        }
         let log = |name: &str| {
             let path = self.place.dir.join(name);
             File::options().create(true).append(true).open(path).unwrap()

@@ -10,6 +10,7 @@ use klamm::wire::messages::DescribeConfigsRequest;
 use klamm::wire::messages::describe_configs_request::DescribeConfigsResource;
 
 use crate::common::server::{Place, STOP, run};
+use crate::common::wire::batch;
 use crate::common::{Server, Wire};
 use crate::traffic::Traffic;
 
@@ -128,4 +129,20 @@ fn signals_stop_a_busy_server_cleanly_and_nothing_acknowledged_is_lost() {
         server.start_again();
     }
     traffic.finish();
+}
+
+#[test]
+fn a_low_soft_limit_of_open_files_is_raised_to_the_hard_one() {
+    const FILES: u64 = 256;
+    let mut server = Server::stopped(&[("node.count", "1")]);
+    server.open_files = Some(FILES);
+    server.start_again();
+    let mut wires: Vec<_> = (0..FILES + 50).map(|_| Wire::connect(server.address(0))).collect();
+    wires[0].create("many", 200, &[]);
+    for (at, wire) in wires.iter_mut().enumerate() {
+        let produced = wire.produce("many", at as i32 % 200, batch(&["x"]));
+        assert_eq!((produced.error_code, produced.base_offset), (0, at as i64 / 200));
+    }
+    let open = fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap().count() as u64;
+    assert!(open > FILES, "{open} open files");
 }

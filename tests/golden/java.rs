@@ -24,8 +24,18 @@ impl Drop for Java {
     }
 }
 
-/// The directory of Kafka's jars.
-fn jars() -> Option<PathBuf> {
+/// The directory of Kafka's jars; `None`, and a line that says so, where there is no Kafka.
+pub fn jars() -> Option<PathBuf> {
+    // Not brought twice at once.
+    static JARS: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let jars = JARS.get_or_init(bring).clone();
+    if jars.is_none() {
+        println!("no Apache Kafka at hand: its tools are not run");
+    }
+    jars
+}
+
+fn bring() -> Option<PathBuf> {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let kept = target.with_file_name("compare-cache/kafka-4.3.1");
     if kept.join("libs.complete").exists() {
@@ -40,14 +50,9 @@ fn jars() -> Option<PathBuf> {
 }
 
 impl Java {
-    /// Starts one; `None`, and a line that says so, where there is no Kafka.
+    /// Starts one; `None` where there is no Kafka.
     pub fn start() -> Option<Self> {
-        // Not brought twice at once.
-        static JARS: OnceLock<Option<PathBuf>> = OnceLock::new();
-        let Some(jars) = JARS.get_or_init(jars) else {
-            println!("no Apache Kafka at hand: its tools are not run");
-            return None;
-        };
+        let jars = jars()?;
         let logging = crate::folder().join("log4j2.yaml");
         let mut command = Command::new("java");
         command.arg(format!("-Dlog4j2.configurationFile={}", logging.display()));

@@ -11,6 +11,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod dumped;
 mod java;
 mod normal;
 mod play;
@@ -157,6 +158,12 @@ fn each_scenario_has_a_test() {
 #[test]
 #[ignore = "asks a real Apache Kafka and writes the scenarios anew: make golden"]
 fn record() {
+    let only = std::env::var("ONLY").unwrap_or_default();
+    let asked = |name: &str| only.is_empty() || only.split(',').any(|one| one == name);
+    if asked("dumped") {
+        println!("dumped");
+        dumped::record();
+    }
     let place = Place::take();
     let home = place.dir.join("oracle");
     let run = |arguments: &[String]| {
@@ -165,8 +172,6 @@ fn record() {
         command.env("ORACLE_PORT", place.port.to_string()).args(arguments);
         command.status().expect("../shared/oracle").success()
     };
-    let only = std::env::var("ONLY").unwrap_or_default();
-    let asked = |name: &str| only.is_empty() || only.split(',').any(|one| one == name);
     let own = ["node.id", "offsets.topic", "transaction.state", "share.coordinator"];
     let settings = SETTINGS.iter().filter(|(key, _)| !own.iter().any(|o| key.starts_with(o)));
     let settings = settings.map(|(key, value)| format!("{key}={value}"));

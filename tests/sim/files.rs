@@ -78,8 +78,12 @@ impl Node {
         loop {
             let commit = self.store.commit(Moment(0));
             self.store.jobs(&mut jobs);
-            if commit.is_none() && jobs.is_empty() {
+            let lookup = self.store.next_lookup();
+            if commit.is_none() && jobs.is_empty() && lookup.is_none() {
                 return events;
+            }
+            if let Some(lookup) = lookup {
+                self.store.on_lookup(lookup.run(), &mut events);
             }
             if let Some(commit) = commit {
                 self.store.on_commit(commit.run(), Moment(0), &mut events);

@@ -1,6 +1,7 @@
 //! `klamm load` and the performance tools, against a broker: what they print, write and exit with.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread::sleep;
@@ -206,6 +207,82 @@ fn a_broker_that_dies_ends_the_run_and_what_was_measured_is_kept() {
     assert!(result["error"].is_string() && result["missed"].is_boolean());
     assert!(result["ack_ns"]["count"].as_u64().unwrap() > 0);
     fs::remove_dir_all(out).unwrap();
+}
+
+#[test]
+fn a_key_that_no_workload_has_is_named_with_the_one_that_is_meant() {
+    let broker = Broker::get();
+    let file = dir(&broker).with_extension("toml");
+    fs::write(&file, "rate = 100\nduration_second = 1\n").unwrap();
+    let ran = load(&broker, &format!("--workload {}", file.display()));
+    let wants = format!(
+        "klamm load: {}: there is no key duration_second; did you mean duration_seconds?\n",
+        file.display()
+    );
+    assert_eq!((ran.code, ran.err), (Some(1), wants));
+    fs::remove_file(file).unwrap();
+}
+
+#[test]
+fn a_search_that_loses_its_broker_keeps_the_best_run_so_far() {
+    let Some(mut broker) = Broker::own() else { return };
+    let out = dir(&broker);
+    let args = "--max --slo p99=60s --rate 50 --warmup-seconds 0 --duration-seconds 1";
+    let args = format!("{args} --give-up-after 1 --out {}", out.display());
+    let mut child = broker.start("load", &args);
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let first = lines.next().unwrap().unwrap();
+    assert!(first.ends_with("meets"), "{first}");
+    broker.kill();
+    let rest: Vec<_> = lines.map(Result::unwrap).collect();
+    assert_eq!(child.wait().unwrap().code(), Some(1), "{rest:?}");
+    assert!(rest.last().unwrap().starts_with("klamm load: "), "{rest:?}");
+    let result = json(&fs::read_to_string(out.join("result.json")).unwrap());
+    assert!(result["error"].is_string());
+    assert_eq!(result["search"][0]["meets"], true);
+    assert_eq!(result["ack_ns"]["count"].as_u64(), result["counts"]["acked"].as_u64());
+    fs::remove_dir_all(out).unwrap();
+}
+
+#[test]
+fn a_tool_that_loses_its_broker_says_so_once_and_what_it_has_measured() {
+    let Some(mut broker) = Broker::own() else { return };
+    let topic = broker.name("t");
+    broker.run("topics", &format!("--create --topic {topic}")).ok();
+    let config = dir(&broker).with_extension("properties");
+    fs::write(&config, "delivery.timeout.ms=2000\nrequest.timeout.ms=1000\n").unwrap();
+    let sizes = format!("--topic {topic} --num-records 400 --record-size 10 --throughput 200");
+    let config_at = config.display();
+    let producer = format!("{sizes} --reporting-interval 100 --command-config {config_at}");
+    let e2e = format!("--topic {topic} --num-records 1000000 --producer-acks all --record-size 10");
+    let e2e = format!("{e2e} --command-config {config_at}");
+    let tools = [("producer-perf-test", producer), ("e2e-latency", e2e)].map(|(name, args)| {
+        let mut child = broker.start(name, &args);
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        out.read_line(&mut String::new()).unwrap();
+        (child, out)
+    });
+    broker.kill();
+    let not_acknowledged = format!("records for {topic}-0 were not acknowledged within 2000 ms");
+    let wants: [(&str, &[&str]); 2] = [
+        ("of 400 records failed", &["records sent, "]),
+        (&not_acknowledged, &["Avg latency: ", "Percentiles: ", "Percentiles in us: "]),
+    ];
+    for ((child, mut out), (last_error, last_lines)) in tools.into_iter().zip(wants) {
+        let mut said = String::new();
+        out.read_to_string(&mut said).unwrap();
+        let ran = Ran::from(child.wait_with_output().unwrap());
+        assert_eq!(ran.code, Some(1), "{ran:?}");
+        let lines: Vec<_> = said.lines().collect();
+        let last = &lines[lines.len() - last_lines.len()..];
+        assert!(last.iter().zip(last_lines).all(|(has, wants)| has.contains(wants)), "{said}");
+        let (lost, failed): (Vec<_>, Vec<_>) =
+            ran.err.lines().partition(|line| line.ends_with("; trying again"));
+        assert!(!lost.is_empty() && failed.len() <= 2, "{}", ran.err);
+        assert!(failed[0] == not_acknowledged, "{}", ran.err);
+        assert!(failed.last().unwrap().ends_with(last_error), "{}", ran.err);
+    }
+    fs::remove_file(config).unwrap();
 }
 
 #[test]

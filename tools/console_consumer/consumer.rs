@@ -234,17 +234,21 @@ impl Consumer {
 
     fn on_answer(&mut self, done: Done<Asker>) -> Result<(), ClientError> {
         let now = self.now();
+        match &done.result {
+            Err(e) if e.is_retriable() && !self.cluster.brokers().is_empty() => {
+                if !std::mem::replace(&mut self.has_told_lost, true) {
+                    eprintln!("{e}; trying again");
+                }
+            }
+            Err(_) => {}
+            Ok(_) => self.has_told_lost = false,
+        }
         match done.tag {
             Asker::Cluster => {
                 let first = self.cluster.brokers().is_empty();
                 match self.cluster.on_answer(done.id, done.result, now) {
                     Err(e) if first || !e.is_retriable() => return Err(e),
-                    Err(e) => {
-                        if !std::mem::replace(&mut self.has_told_lost, true) {
-                            eprintln!("{e} Trying again.");
-                        }
-                    }
-                    Ok(()) => self.has_told_lost = false,
+                    _ => {}
                 }
                 for (&node, broker) in self.cluster.brokers() {
                     self.net.learn(node, &broker.endpoint);

@@ -9,7 +9,8 @@ use klamm::wire::batch::{BatchHeader, HEADER_BYTES};
 use klamm::wire::codec::Codec;
 use klamm::wire::record::{self, Record};
 
-use super::{Findings, Options, base_offset, note, offsets};
+use super::schema::Table;
+use super::{Findings, Options, base_offset, note};
 
 /// Bytes up to the format version, without which nothing is known of a batch.
 const UP_TO_MAGIC: u64 = 17;
@@ -71,9 +72,14 @@ impl Batches {
     }
 }
 
-/// Prints a log.
-pub(super) fn dump(file: &Path, options: &Options, findings: &mut Findings) -> Result<(), String> {
-    println!("Log starting offset: {}", base_offset(file)?);
+/// Prints a log, or a snapshot of the metadata, which has the form of one.
+pub(super) fn dump(
+    file: &Path,
+    options: &Options,
+    table: &Table,
+    findings: &mut Findings,
+) -> Result<(), String> {
+    println!("{}", title(file)?);
     let limit = u64::try_from(options.max_bytes).unwrap_or(0);
     let mut batches = Batches::open(file, 0, limit)?;
     let deep = options.prints_data() || options.deep_iteration;
@@ -83,7 +89,7 @@ pub(super) fn dump(file: &Path, options: &Options, findings: &mut Findings) -> R
     while let Some((at, header, bytes)) = batches.next()? {
         let mut lines = batch_line(at, &header, &bytes)?;
         let read = if deep {
-            record_lines(&mut lines, &header, &bytes, options, |offset| {
+            record_lines(&mut lines, &header, &bytes, (options, table), |offset| {
                 if last + 1 != offset {
                     note(&mut findings.gaps, file, last, offset);
                 }
@@ -102,6 +108,20 @@ pub(super) fn dump(file: &Path, options: &Options, findings: &mut Findings) -> R
         out.write_all(text.as_bytes()).map_err(|e| e.to_string())?;
     }
     Ok(())
+}
+
+fn title(file: &Path) -> Result<String, String> {
+    let name = file.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+    let Some(id) = name.strip_suffix(".checkpoint") else {
+        return Ok(format!("Log starting offset: {}", base_offset(file)?));
+    };
+    if id == "bootstrap" {
+        return Ok("KRaft bootstrap snapshot".into());
+    }
+    let number = |digits: &str| digits.parse::<i64>().ok();
+    let id = id.split_once('-').and_then(|(end, epoch)| Some((number(end)?, number(epoch)?)));
+    let (end, epoch) = id.ok_or("the name is not that of a snapshot: offset-epoch.checkpoint")?;
+    Ok(format!("Snapshot end offset: {end}, epoch: {epoch}"))
 }
 
 fn codec(header: &BatchHeader) -> Result<Codec, String> {
@@ -148,7 +168,7 @@ fn record_lines(
     lines: &mut String,
     header: &BatchHeader,
     bytes: &[u8],
-    options: &Options,
+    (options, table): (&Options, &Table),
     mut on_offset: impl FnMut(i64),
 ) -> Result<(), String> {
     let body = &bytes[HEADER_BYTES..];
@@ -158,10 +178,10 @@ fn record_lines(
         on_offset(header.base_offset.0 + i64::from(record.offset_delta));
         lines.push('|');
         if !options.skip_record_metadata {
-            metadata(lines, header, &record)?;
+            metadata(lines, header, &record, table)?;
         }
         if options.prints_data() && !header.is_control() {
-            contents(lines, header, &record, options)?;
+            contents(lines, header, &record, (options, table))?;
         }
         if lines.ends_with('|') {
             lines.pop();
@@ -176,23 +196,17 @@ fn contents(
     lines: &mut String,
     header: &BatchHeader,
     record: &Record<'_>,
-    options: &Options,
+    (options, table): (&Options, &Table),
 ) -> Result<(), String> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let parts = if options.offsets_decoder {
-        let offset = header.base_offset.0 + i64::from(record.offset_delta);
-        let key = record.key.ok_or_else(|| {
-            format!(
-                "Failed to decode message at offset {offset} using the specified decoder (message \
-                 had a missing key)"
-            )
-        })?;
-        let (key, payload) = offsets::words(offset, key, record.value);
-        [("key", Some(key)), ("payload", payload)]
-    } else {
-        [("key", record.key.map(text)), ("payload", record.value.map(text))]
+    let (key, payload) = match options.words_for() {
+        Some(kind) => {
+            let offset = header.base_offset.0 + i64::from(record.offset_delta);
+            table.words(kind, offset, record.key, record.value)?
+        }
+        None => (record.key.map(text), record.value.map(text)),
     };
-    for (name, part) in parts {
+    for (name, part) in [("key", key), ("payload", payload)] {
         if let Some(part) = part {
             let _ = write!(lines, " {name}: {part}");
         }
@@ -200,7 +214,12 @@ fn contents(
     Ok(())
 }
 
-fn metadata(lines: &mut String, header: &BatchHeader, record: &Record<'_>) -> Result<(), String> {
+fn metadata(
+    lines: &mut String,
+    header: &BatchHeader,
+    record: &Record<'_>,
+    table: &Table,
+) -> Result<(), String> {
     let timestamp = if header.is_append_time() {
         header.max_timestamp
     } else {
@@ -222,13 +241,13 @@ fn metadata(lines: &mut String, header: &BatchHeader, record: &Record<'_>) -> Re
         size(record.value),
     );
     if header.is_control() {
-        control(lines, record)?;
+        control(lines, record, table)?;
     }
     Ok(())
 }
 
-/// A control record: the end of a transaction, or another one by its number.
-fn control(lines: &mut String, record: &Record<'_>) -> Result<(), String> {
+/// A control record: the end of a transaction, one of the metadata's log, or one that nobody knows.
+fn control(lines: &mut String, record: &Record<'_>, table: &Table) -> Result<(), String> {
     let number = |bytes: Option<&[u8]>| {
         let bytes = bytes.and_then(|b| b.get(2..4)).ok_or("a control record is too short")?;
         Ok::<_, String>(i16::from_be_bytes([bytes[0], bytes[1]]))
@@ -237,7 +256,9 @@ fn control(lines: &mut String, record: &Record<'_>) -> Result<(), String> {
         0 => "ABORT",
         1 => "COMMIT",
         other => {
-            let _ = write!(lines, " controlType: {other}");
+            let words = table.control(other, record.value.unwrap_or_default());
+            let words = words.unwrap_or_else(|| Ok(format!("controlType: UNKNOWN({other})")))?;
+            let _ = write!(lines, " {words}");
             return Ok(());
         }
     };

@@ -1,16 +1,17 @@
 //! `klamm dump-log` (kafka-dump-log.sh): what lies in the files of a partition directory, line by line
 //! as Kafka's tool prints them.
 //!
-//! `log` walks batches, `offsets` has words for the records of `__consumer_offsets`, `index` holds both
-//! indexes against their log, `state` prints producer snapshots and aborted transactions. A file that
-//! cannot be read to its end is reported with the position of the damage, and the exit code is 1;
+//! `log` walks batches, also those of a snapshot of the metadata, `words` has words for the records of
+//! Kafka's internal logs, which `schema` knows, `index` holds both indexes against their log, `state`
+//! prints producer snapshots and aborted transactions. A file that cannot be read to its end is reported with the position of the damage, and the exit code is 1;
 //! what is found to be wrong inside of readable files is listed at the end and is none of the tool's
 //! own failures.
 
 mod index;
 mod log;
-mod offsets;
+mod schema;
 mod state;
+mod words;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,10 +20,12 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::tools::cli::{self, Outcome, ToolError};
+use schema::Table;
+use words::Kind;
 
 /// One line of help.
 pub(crate) const ABOUT: &str =
-    "Print what lies in .log, .index, .timeindex, .snapshot and .txnindex";
+    "Print what lies in .log, .index, .timeindex, .snapshot, .txnindex and .checkpoint";
 
 #[derive(Debug, Clone, Parser)]
 #[allow(clippy::struct_excessive_bools, reason = "flags of a command line")]
@@ -36,6 +39,15 @@ struct Options {
     /// Print each record in words, as those of __consumer_offsets
     #[arg(long)]
     offsets_decoder: bool,
+    /// Print each record in words, as those of __transaction_state
+    #[arg(long)]
+    transaction_log_decoder: bool,
+    /// Print each record in words, as those of __cluster_metadata
+    #[arg(long)]
+    cluster_metadata_decoder: bool,
+    /// Print each record in words, as those of __share_group_state
+    #[arg(long)]
+    share_group_state_decoder: bool,
     /// Print each record without its key and value
     #[arg(long)]
     deep_iteration: bool,
@@ -55,7 +67,18 @@ struct Options {
 
 impl Options {
     fn prints_data(&self) -> bool {
-        self.print_data_log || self.offsets_decoder
+        self.print_data_log || self.words_for().is_some()
+    }
+
+    /// What the records are to be taken for.
+    fn words_for(&self) -> Option<Kind> {
+        let decoders = [
+            (self.offsets_decoder, Kind::Offsets),
+            (self.transaction_log_decoder, Kind::Transactions),
+            (self.cluster_metadata_decoder, Kind::Metadata),
+            (self.share_group_state_decoder, Kind::Shares),
+        ];
+        decoders.into_iter().find_map(|(is_set, kind)| is_set.then_some(kind))
     }
 }
 
@@ -90,11 +113,12 @@ pub(crate) fn run(args: &[String]) -> ExitCode {
 fn act(options: &Options) -> Outcome<()> {
     let files = cli::required(options.files.as_deref(), "files")?;
     let mut findings = Findings::default();
+    let table = Table::read().map_err(ToolError::Failed)?;
     for file in files.split(',') {
         println!("Dumping {file}");
         let file = Path::new(file);
         let dumped = match file.extension().and_then(|e| e.to_str()) {
-            Some("log") => log::dump(file, options, &mut findings),
+            Some("log" | "checkpoint") => log::dump(file, options, &table, &mut findings),
             Some("index") => index::dump_offsets(file, options, &mut findings),
             Some("timeindex") => index::dump_times(file, options, &mut findings),
             Some("snapshot") => state::dump_producers(file),

@@ -82,14 +82,19 @@ pub(crate) fn run(args: &[String]) -> ExitCode {
         Ok(options) => options,
         Err(code) => return code,
     };
-    let text = match load(&options) {
+    match load(&options) {
         Ok(code) => return code,
         Err(ToolError::Usage(what)) => return cli::usage::<Options>(NAME, &what),
-        Err(ToolError::Failed(what)) => what,
-        Err(ToolError::Client(e)) => e.to_string(),
-    };
-    eprintln!("klamm load: {text}");
+        Err(e) => eprintln!("klamm load: {}", words(e)),
+    }
     ExitCode::FAILURE
+}
+
+fn words(e: ToolError) -> String {
+    match e {
+        ToolError::Usage(what) | ToolError::Failed(what) => what,
+        ToolError::Client(e) => e.to_string(),
+    }
 }
 
 fn load(options: &Options) -> Outcome<ExitCode> {
@@ -121,7 +126,8 @@ fn load(options: &Options) -> Outcome<ExitCode> {
     }
 }
 
-/// Runs at rate after rate; the result is that of the highest one that met the bound.
+/// Runs at rate after rate; the result is that of the highest one that met the bound, or of the last
+/// one. A search that cannot go on says so in the result.
 fn find_max(
     options: &Options,
     bootstrap: &[Endpoint],
@@ -129,24 +135,34 @@ fn find_max(
     stop: &Arc<AtomicBool>,
 ) -> Outcome<RunResult> {
     let wanted = "--max needs a bound: --slo p99=5ms".to_owned();
-    let slo = Slo::parse(workload.slo.as_deref().ok_or(wanted)?)?;
+    let bound = workload.slo.clone().ok_or(wanted)?;
+    let slo = Slo::parse(&bound)?;
     let mut search = Search::new(workload.rate);
-    let (mut all, mut best) = (Vec::new(), None);
+    let (mut all, mut best, mut last, mut error) = (Vec::new(), None, None, None);
     while let Some(rate) = search.next() {
-        let run = run_once(options, bootstrap, Workload { rate, ..workload.clone() }, stop)?;
+        let run = match run_once(options, bootstrap, Workload { rate, ..workload.clone() }, stop) {
+            Ok(run) => run,
+            Err(e) if last.is_none() => return Err(e),
+            Err(e) => {
+                error = Some(words(e));
+                break;
+            }
+        };
         let tried = slo.judge(&run);
         eprintln!("{}", table::search_line(&tried));
         search.tried(tried.meets);
-        if tried.meets {
-            best = Some(run);
-        }
+        best = if tried.meets { Some(run.clone()) } else { best };
+        last = Some(run);
         all.push(tried);
         if stop.load(Ordering::Relaxed) {
-            return Err("interrupted".to_owned().into());
+            error = Some("interrupted".to_owned());
+            break;
         }
     }
-    let none = || ToolError::Failed(format!("no rate meets {}", workload.slo.unwrap_or_default()));
-    Ok(RunResult { search: Some(all), ..best.ok_or_else(none)? })
+    let none = format!("no rate meets {bound}");
+    error = error.or_else(|| best.is_none().then(|| none.clone()));
+    let run = best.or(last).ok_or(none)?;
+    Ok(RunResult { search: Some(all), error, ..run })
 }
 
 fn run_once(

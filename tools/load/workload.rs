@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use klamm::client::producer::ProducerOptions;
+use klamm::config::nearest::nearest;
 use klamm::wire::codec::Codec;
 
 use crate::tools::cli::{Outcome, ToolError};
@@ -141,6 +142,9 @@ impl Workload {
             };
             let text = fs::read_to_string(path).map_err(|e| named(&e))?;
             table = toml::from_str(&text).map_err(|e| named(&e))?;
+            if let Some(what) = unknown_key(&table) {
+                return Err(named(&what));
+            }
             // The file is checked by itself, so that a mistake is told of the file.
             let read: Self = table.clone().try_into().map_err(|e: toml::de::Error| named(&e))?;
             if let (Some(payloads), Some(dir)) = (read.payload_file, path.parent()) {
@@ -239,6 +243,16 @@ impl Workload {
             ..ProducerOptions::default()
         })
     }
+}
+
+/// A key that no workload has, and the one that is meant.
+fn unknown_key(table: &toml::Table) -> Option<String> {
+    let all = toml::Table::try_from(Workload::default()).ok()?;
+    // Those without a default stand in no table.
+    let known: Vec<_> = all.keys().map(String::as_str).chain(["slo", "payload_file"]).collect();
+    let unknown = table.keys().find(|key| !known.contains(&key.as_str()))?;
+    let meant = nearest(unknown, known.into_iter());
+    Some(format!("there is no key {unknown}; did you mean {meant}?"))
 }
 
 fn one_line(text: &str) -> String {

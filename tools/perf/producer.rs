@@ -1,5 +1,6 @@
 //! `klamm producer-perf-test` (kafka-producer-perf-test.sh): how fast records are taken.
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -195,6 +196,8 @@ struct Test {
     reporting: Duration,
     warmup: u64,
     failed: u64,
+    /// What was told of failures.
+    told: BTreeSet<String>,
 }
 
 fn act(options: &Options) -> Outcome<ExitCode> {
@@ -236,6 +239,7 @@ fn act(options: &Options) -> Outcome<ExitCode> {
         reporting: Duration::from_millis(options.reporting_interval.max(1)),
         warmup: options.warmup_records,
         failed: 0,
+        told: BTreeSet::new(),
     };
     test.run(options.num_records, &mut payload)?;
     Ok(if test.failed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
@@ -270,6 +274,9 @@ impl Test {
         }
         let now = clock::now().0;
         println!("{}", self.all.total(now, ""));
+        if self.failed > 0 {
+            eprintln!("{} of {records} records failed", self.failed);
+        }
         if let Some(steady) = &self.steady {
             println!("{}", steady.total(now, " steady state"));
         }
@@ -288,7 +295,11 @@ impl Test {
             let (number, intended, bytes) = record.mark;
             if let Err(e) = record.result {
                 self.failed += 1;
-                eprintln!("{e}");
+                // One line a kind of failure; the rest is counted.
+                let what = e.to_string();
+                if self.told.insert(what.clone()) {
+                    eprintln!("{what}");
+                }
                 continue;
             }
             let ns = now.0.saturating_sub(intended.0);

@@ -21,6 +21,8 @@ const BACKOFF: Duration = Duration::from_millis(100);
 const CLUSTER: u32 = 0;
 const PRODUCER: u32 = 1;
 const MAX_BLOCK_MS: u64 = 60_000;
+/// A topic that is being made is there before.
+const TELL_AFTER: Duration = Duration::from_secs(1);
 
 /// What became of a record; `mark` is what it was pushed with.
 #[derive(Debug)]
@@ -50,6 +52,8 @@ pub(super) struct Sending<M> {
     answers: Vec<Done>,
     deliveries: Vec<Delivery>,
     over: Vec<Over<M>>,
+    /// That the topic is missing, or a broker gone, was told.
+    has_told: bool,
 }
 
 impl<M> Sending<M> {
@@ -75,16 +79,23 @@ impl<M> Sending<M> {
             answers: Vec::new(),
             deliveries: Vec::new(),
             over: Vec::new(),
+            has_told: false,
         };
         let block_ms = properties.number("max.block.ms")?.unwrap_or(MAX_BLOCK_MS);
-        let known_by = clock::now().0 + Duration::from_millis(block_ms);
+        let began = clock::now().0;
+        let known_by = began + Duration::from_millis(block_ms);
         while sending.cluster.topic(topic).is_none() {
             sending.turn(known_by)?;
             if clock::now().0 >= known_by {
                 let what = format!("Topic {topic} not present in metadata after {block_ms} ms.");
                 return Err(ToolError::Failed(what));
             }
+            let is_missing = sending.cluster.topic(topic).is_none();
+            if is_missing && clock::now().0 >= began + TELL_AFTER {
+                sending.tell_once(|| format!("topic {topic} does not exist; waiting for it"));
+            }
         }
+        sending.has_told = false;
         Ok(sending)
     }
 
@@ -134,6 +145,11 @@ impl<M> Sending<M> {
         let until = until.min(self.producer.deadline(now)).min(self.cluster.deadline());
         let turned = self.ring.turn(now, until, &mut self.answers);
         turned.map_err(|e| ToolError::Failed(e.to_string()))?;
+        match self.ring.trouble().map(|(_, e)| e.to_string()) {
+            Some(e) => self.tell_once(|| format!("{e}; trying again")),
+            None if self.cluster.topic(&self.topic).is_some() => self.has_told = false,
+            None => {}
+        }
         let now = clock::now().0;
         for Done { lane, id, result } in self.answers.drain(..) {
             if lane == PRODUCER {
@@ -154,6 +170,12 @@ impl<M> Sending<M> {
         }
         self.end();
         Ok(self.over.drain(..))
+    }
+
+    fn tell_once(&mut self, what: impl FnOnce() -> String) {
+        if !std::mem::replace(&mut self.has_told, true) {
+            eprintln!("{}", what());
+        }
     }
 
     /// Gives each record of a delivery its mark.

@@ -100,6 +100,9 @@ struct Producing<'a> {
 }
 
 fn act(options: &Options) -> Outcome<ExitCode> {
+    if options.throughput == 0 {
+        return Err(ToolError::Failed("--throughput 0 sends nothing; -1 has no limit".to_owned()));
+    }
     let config = options.command_config.as_deref().or(options.producer_config.as_deref());
     let mut properties = Properties::read(config, &[])?;
     properties.set("acks", &options.acks);

@@ -63,6 +63,30 @@ fn a_timestamp_finds_the_first_record_that_is_not_older() {
 }
 
 #[test]
+fn a_record_in_a_batch_that_takes_long_to_open_is_found_as_well() {
+    let (_server, mut wire) = broker();
+    wire.create("large", 8, &[]);
+    let mut builder = BatchBuilder::default();
+    for time in 0..100_000 {
+        builder.push(time, None, Some(&[0; 100]), &[]);
+    }
+    let records = builder.build(Codec::Zstd, ProducerStamp::NONE).unwrap();
+    assert!(records.len() < 1 << 20, "{}", records.len());
+    for at in 0..8 {
+        assert_eq!(wire.produce("large", at, records.clone()).error_code, 0);
+    }
+    let partition =
+        |at| msg!(ListOffsetsPartition { partition_index: at, timestamp: 70_000 + i64::from(at) });
+    let partitions = (0..8).map(partition).collect();
+    let topic = msg!(ListOffsetsTopic { name: "large".into(), partitions });
+    let answer = wire.ask(&msg!(ListOffsetsRequest { topics: vec![topic] }), VERSION);
+    for p in &answer.topics[0].partitions {
+        let wants = 70_000 + i64::from(p.partition_index);
+        assert_eq!((p.error_code, p.offset, p.timestamp), (0, wants, wants));
+    }
+}
+
+#[test]
 fn a_name_that_the_version_does_not_have_is_unsupported() {
     let (_server, mut wire) = broker();
     for (timestamp, since) in [(-3, 7), (-4, 8), (-5, 9), (-6, 11)] {

@@ -324,7 +324,10 @@ impl Engine {
         }
         self.done = done;
         match self.ring.trouble() {
-            Some((since, e)) if now >= *since + self.plan.give_up_after => Err(e.to_string()),
+            Some((since, e)) if now >= *since + self.plan.give_up_after => {
+                let limit = self.plan.give_up_after.as_secs_f64();
+                Err(format!("a broker is gone for {limit} s (--give-up-after): {e}"))
+            }
             _ => Ok(()),
         }
     }
