@@ -13,12 +13,13 @@ use bytes::Bytes;
 
 use crate::api::error::Failure;
 use crate::api::leaders::{CurrentLeader, Leaders};
-use crate::api::{CloseReason, Outcome, PARTITIONS_MAX};
+use crate::api::pieces::PIECE_MAX;
+use crate::api::{CloseReason, Outcome};
 use crate::base::{Moment, Offset, TopicId};
 use crate::partition::append::{RecordRefusal, Refusal, single_batch};
 use crate::partition::open::{Opened, must_open};
 use crate::shard::append::{Acks, ProduceError, Produced};
-use crate::shard::opening::{Opening, ToOpen};
+use crate::shard::opening::{Chore, Opening, ToOpen};
 use crate::shard::park::{ParkedAck, WaitEnd};
 use crate::shard::partition::Missing;
 use crate::shard::{Call, Shard, Slot};
@@ -43,6 +44,7 @@ const ADMIN_CLIENT: &str = "__admin_client";
 pub fn handle(shard: &mut Shard, call: &Call, body: &[u8]) -> Outcome {
     match Request::read(shard, call, body) {
         Ok(request) => serve(shard, call, &request, body, Vec::new()),
+        Err(FrameError::TooMany { .. }) => Outcome::Large,
         Err(e) => Outcome::Close(e.into()),
     }
 }
@@ -66,7 +68,7 @@ fn serve(
     let mut batches = request.to_open(shard, call, body, known);
     if batches.iter().any(|b| b.opened.is_none()) {
         let (call, body) = (call.clone(), Bytes::copy_from_slice(body));
-        shard.openings.push(Opening { call, body, batches });
+        shard.openings.push(Chore::Open(Opening { call, body, batches }));
         return Outcome::Opening;
     }
     batches.reverse();
@@ -120,7 +122,7 @@ fn finish(
 }
 
 /// The request as it lies in its bytes, read to the end, so that nothing of it is appended that turns
-/// out to be malformed.
+/// out to be malformed. One that names more than [`PIECE_MAX`] partitions is not read here.
 struct Request<'a> {
     acks: Result<Acks, Failure>,
     transactional: bool,
@@ -158,6 +160,9 @@ impl<'a> Request<'a> {
         };
         let timeout_ms = reader.i32()?;
         let count = reader.array_len(compact)?;
+        if count > PIECE_MAX {
+            return Err(FrameError::TooMany { limit: PIECE_MAX });
+        }
         let topics = Vec::with_capacity(count.min(64));
         let partitions = Vec::with_capacity(count.min(64));
         let mut request = Self { acks, transactional, timeout_ms, topics, partitions };
@@ -186,8 +191,8 @@ impl<'a> Request<'a> {
             (local, local.map_or_else(|_| name.into(), |t| Arc::clone(&t.name)), TopicId::ZERO)
         };
         let partitions = reader.array_len(compact)?;
-        if self.partitions.len() + partitions > PARTITIONS_MAX {
-            return Err(FrameError::TooMany { limit: PARTITIONS_MAX });
+        if self.partitions.len() + partitions > PIECE_MAX {
+            return Err(FrameError::TooMany { limit: PIECE_MAX });
         }
         for _ in 0..partitions {
             let index = reader.i32()?;

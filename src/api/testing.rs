@@ -13,6 +13,7 @@ use crate::image::Node;
 use crate::msg;
 use crate::runtime::disk::ServantJob;
 use crate::runtime::files::Files;
+use crate::shard::opening::Ended;
 use crate::shard::{CONTROLLER, Mail, Post, Shard, ShardIndex, Slot, Start};
 use crate::storage::{Store, StoreConfig};
 use crate::wire::ApiVersion;
@@ -24,8 +25,14 @@ use crate::wire::messages::{
 /// The nodes of one process.
 pub(super) struct World {
     pub(super) shards: Vec<Shard>,
+    /// Pieces that were served.
+    pub(super) pieces: usize,
+    /// Large requests are served as they are, where a handler does that.
+    pub(super) whole: bool,
     sequence: u64,
 }
+
+const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 impl World {
     /// `count` nodes of a new cluster, started with this properties file.
@@ -35,7 +42,8 @@ impl World {
             let config = Arc::new(config.for_node(i));
             Shard::new(ShardIndex(i), config, store(), u64::from(i))
         };
-        let mut world = Self { shards: (0..count).map(shard).collect(), sequence: 0 };
+        let shards = (0..count).map(shard).collect();
+        let mut world = Self { shards, pieces: 0, whole: false, sequence: 0 };
         let nodes = (0..count).map(|i| Node {
             id: NodeId(i.into()),
             host: "127.0.0.1".into(),
@@ -101,25 +109,49 @@ impl World {
         frame.extend_from_slice(body);
         self.sequence += 1;
         let slot = Slot { shard: ShardIndex(at), connection: 1, sequence: self.sequence };
-        let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let shard = &mut self.shards[usize::from(at)];
-        let mut outcome = api::dispatch(shard, slot, peer, &frame);
-        while let Some(opening) = shard.openings.next_job() {
-            shard.openings.ended();
-            outcome = api::produce::go_on(shard, opening.run());
-        }
+        let dispatch = if self.whole { api::dispatch_piece } else { api::dispatch };
+        let outcome = dispatch(&mut self.shards[usize::from(at)], slot, PEER, &frame);
+        self.end(slot, outcome).map(|answer| whole(&answer))
+    }
+
+    /// What becomes of a request that was served.
+    fn end(&mut self, slot: Slot, outcome: Outcome) -> Option<Answer> {
         match outcome {
             Outcome::Answer(answer) => {
                 self.run();
-                Some(whole(&answer))
+                Some(answer)
             }
             Outcome::Parked => {
                 let answers = self.run();
-                let found = answers.into_iter().find(|(s, _)| *s == slot);
-                found.map(|(_, answer)| whole(&answer))
+                answers.into_iter().find(|(s, _)| *s == slot).map(|(_, answer)| answer)
             }
-            Outcome::Silent | Outcome::Opening | Outcome::Close(_) => None,
+            Outcome::Opening => self.carry_out(slot),
+            Outcome::Silent | Outcome::Large | Outcome::Close(_) => None,
         }
+    }
+
+    /// Does the opener's work, and what follows from it.
+    fn carry_out(&mut self, slot: Slot) -> Option<Answer> {
+        let shard = &mut self.shards[usize::from(slot.shard.0)];
+        let chore = shard.openings.next_job()?;
+        shard.openings.ended();
+        let mut pieces = match chore.run() {
+            Ended::Opened(opening) => {
+                let outcome = api::produce::go_on(shard, opening);
+                return self.end(slot, outcome);
+            }
+            Ended::Cut(cut) => cut.pieces.ok()?,
+            Ended::Joined(_) => panic!("nothing is joined here"),
+        };
+        while let Some(frame) = pieces.next_frame() {
+            self.pieces += 1;
+            let shard = &mut self.shards[usize::from(slot.shard.0)];
+            let outcome = api::dispatch_piece(shard, slot, PEER, &frame);
+            let silent = matches!(outcome, Outcome::Silent);
+            let answer = self.end(slot, outcome);
+            pieces.answer(if silent { Answer::default() } else { answer? });
+        }
+        Some(pieces.join().answer).filter(|answer| !answer.is_empty())
     }
 
     /// Commits and delivers mail until nothing is left to do; returns what was answered.
@@ -157,7 +189,8 @@ impl World {
         match post.mail {
             Mail::Request { call, frame } => {
                 let slot = call.slot;
-                if let Outcome::Answer(answer) = api::dispatch(shard, slot, call.peer, &frame) {
+                let outcome = api::dispatch_piece(shard, slot, call.peer, &frame);
+                if let Outcome::Answer(answer) = outcome {
                     shard.send(slot, answer);
                 }
             }

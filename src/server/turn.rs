@@ -10,6 +10,7 @@
 //! It lives here and not in `shard` because it is the one place that sees both the connections (net,
 //! api) above a shard and the servants below it.
 
+use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use crate::net::budget::Budget;
 use crate::net::connection::{Connection, Next, Served};
 use crate::runtime::cpu;
 use crate::runtime::network::{ConnectionId, NetEvent, Network, Sent};
-use crate::shard::opening::Opening;
+use crate::shard::opening::{Chore, Ended};
 use crate::shard::{CONTROLLER, Mail, Post, Shard, Slot};
 use crate::storage::{Commit, CommitDone, Job, JobDone, StoreEvent};
 
@@ -46,10 +47,10 @@ pub trait Outside {
     fn start_job(&mut self, job: Job);
     /// A job that ended.
     fn finished_job(&mut self) -> Option<JobDone>;
-    /// Hands an opening to the opener, which is idle.
-    fn start_opening(&mut self, opening: Opening);
-    /// An opening that ended.
-    fn finished_opening(&mut self) -> Option<Opening>;
+    /// Hands a chore to the opener, which is idle.
+    fn start_opening(&mut self, chore: Chore);
+    /// A chore that ended.
+    fn finished_opening(&mut self) -> Option<Ended>;
     /// Mail from a sibling.
     fn mail(&mut self) -> Option<Mail>;
     /// Mail for a sibling; given back when its box is full.
@@ -102,14 +103,16 @@ pub struct Node {
     /// Connections whose next request may be served now.
     pub(super) ready: Vec<ConnectionId>,
     /// Connections whose produce request waits for room in the journal.
-    stalled: Vec<ConnectionId>,
+    pub(super) stalled: Vec<ConnectionId>,
+    /// Connections the next piece of whose request can be served.
+    pub(super) in_pieces: VecDeque<ConnectionId>,
     events: Vec<NetEvent>,
     store_events: Vec<StoreEvent>,
     jobs: Vec<Job>,
     /// Requests that this turn has ended.
-    served: Vec<Served>,
+    pub(super) served: Vec<Served>,
     /// What this turn does.
-    work: Turn,
+    pub(super) work: Turn,
     /// A log that is read back goes on in the next turn.
     loads: bool,
     accepting: bool,
@@ -132,6 +135,7 @@ impl Node {
             dirty: Vec::new(),
             ready: Vec::new(),
             stalled: Vec::new(),
+            in_pieces: VecDeque::new(),
             events: Vec::new(),
             store_events: Vec::new(),
             jobs: Vec::new(),
@@ -170,6 +174,7 @@ impl Node {
         self.admit_waiting(outside);
         self.close_idle(outside);
         self.mind_memory(outside);
+        self.serve_piece(outside);
         self.serve_all(outside);
         if let Some(commit) = self.shard.store.commit(self.shard.now) {
             outside.start_commit(commit);
@@ -208,6 +213,7 @@ impl Node {
     pub fn timeout(&self, now: Moment) -> Option<Duration> {
         if self.loads
             || !self.ready.is_empty()
+            || !self.in_pieces.is_empty()
             || self.shard.fetches.has_woken()
             || !self.shard.post.is_empty()
         {
@@ -233,13 +239,13 @@ impl Node {
             self.shard.store.on_job(done, now, &mut events);
             self.ready.append(&mut self.stalled);
         }
-        while let Some(opening) = outside.finished_opening() {
+        while let Some(ended) = outside.finished_opening() {
             self.work.results += 1;
             self.shard.openings.ended();
-            let id = ConnectionId(opening.call.slot.connection);
+            let id = ConnectionId(ended.slot().connection);
             // Its connection may be gone; then nobody wants it any more.
             if let Some(connection) = self.connections.get_mut(&id) {
-                connection.opened = Some(Box::new(opening));
+                connection.opened = Some(Box::new(ended));
                 self.ready.push(id);
             }
         }
@@ -256,15 +262,16 @@ impl Node {
             match mail {
                 Mail::Request { call, frame } => {
                     let slot = call.slot;
-                    let outcome = api::dispatch(&mut self.shard, slot, call.peer, &frame);
+                    // Where it came from it was cut if it was large.
+                    let outcome = api::dispatch_piece(&mut self.shard, slot, call.peer, &frame);
                     match outcome {
                         api::Outcome::Answer(answer) => self.shard.send(slot, answer),
-                        api::Outcome::Parked | api::Outcome::Opening | api::Outcome::Silent => {}
                         api::Outcome::Close(reason) => {
                             tracing::debug!(%reason, "a forwarded request makes no sense");
                             let mail = Mail::Close { slot };
                             self.shard.post.push(Post { to: slot.shard, mail });
                         }
+                        _ => {}
                     }
                 }
                 Mail::Close { slot } => self.close(ConnectionId(slot.connection), outside),
@@ -310,9 +317,7 @@ impl Node {
         loop {
             for id in ready.drain(..) {
                 if let Err(reason) = self.serve(id, outside) {
-                    tracing::debug!(connection = id.0, %reason, "connection closed");
-                    self.shard.metrics.refuse(reason.refusal());
-                    self.close(id, outside);
+                    self.close_for(id, &reason, outside);
                 }
             }
             self.shard.answer_fetches();
@@ -323,7 +328,10 @@ impl Node {
                     self.close(id, outside);
                 }
                 if let Some(connection) = self.connections.get_mut(&id) {
-                    connection.answer(slot.sequence, answer, &mut self.served);
+                    match &mut connection.pieces {
+                        Some(pieces) if pieces.call.slot == slot => pieces.answer(answer),
+                        _ => connection.answer(slot.sequence, answer, &mut self.served),
+                    }
                     self.dirty.push(id);
                     ready.push(id);
                 }
@@ -343,16 +351,15 @@ impl Node {
         id: ConnectionId,
         outside: &mut impl Outside,
     ) -> Result<(), api::CloseReason> {
-        let Some(connection) = self.connections.get_mut(&id) else { return Ok(()) };
-        if self.stopping_until.is_some() {
-            return Ok(());
+        let Some(mut connection) = self.connections.get_mut(&id) else { return Ok(()) };
+        if connection.opened.is_some() || connection.pieces.is_some() {
+            self.go_on(id)?;
+            let Some(same) = self.connections.get_mut(&id) else { return Ok(()) };
+            connection = same;
         }
-        if let Some(opening) = connection.opened.take_if(|_| !self.shard.store.is_full()) {
-            let sequence = opening.call.slot.sequence;
-            let outcome = api::produce::go_on(&mut self.shard, *opening);
-            connection.settle(sequence, outcome, &mut self.served)?;
-        } else if connection.opened.is_some() {
-            self.stalled.push(id);
+        if self.stopping_until.is_some() {
+            self.dirty.push(id);
+            return Ok(());
         }
         let net = outside.net();
         let mut used = 0;
@@ -439,8 +446,8 @@ impl Node {
 
     fn has_stopped(&self) -> bool {
         let Some(until) = self.stopping_until else { return false };
-        let answered =
-            self.shard.has_settled() && self.connections.values().all(|c| c.out.is_empty());
+        let is_done = |c: &Connection| c.out.is_empty() && !c.has_begun;
+        let answered = self.shard.has_settled() && self.connections.values().all(is_done);
         answered || self.shard.now >= until
     }
 }

@@ -14,6 +14,7 @@ pub mod observe;
 pub mod opening;
 pub mod park;
 pub mod partition;
+pub mod pieces;
 pub mod sessions;
 
 use std::collections::VecDeque;
@@ -87,7 +88,7 @@ pub struct Shard {
     pub sessions: Sessions,
     /// Fetches that found too little.
     pub fetches: Fetches,
-    /// Produce requests whose batches are being opened.
+    /// Requests that the opener works on.
     pub openings: Openings,
     /// The groups whose records this node leads.
     pub groups: Groups<GroupCall>,

@@ -1,15 +1,16 @@
-//! Produce requests with batches that have to be opened, which takes too long for a turn.
+//! Requests that the opener works on, which takes too long for a turn: produce requests with batches
+//! that have to be opened, and large requests that are cut into pieces (`shard::pieces`).
 //!
 //! Flow: `api::produce` finds such a batch, opens it at once if it is cheap, and else puts the whole
-//! request here, before any of it is appended -> the turn hands one [`Opening`] at a time to the opener
+//! request here, before any of it is appended -> the turn hands one [`Chore`] at a time to the opener
 //! (`runtime::servant`) -> it comes back as an event of a later turn -> `api::produce` serves the request
 //! from its start, with what came of opening its batches. Meanwhile the connection is not served, as in
 //! Kafka, so what a client sends stays in order.
 //!
 //! Invariants:
-//! - O1. One opening is out at a time; a connection has one at most, out or waiting. So their memory is
-//!   that of the requests, which is counted, and once what opening takes.
-//! - O2. A connection that is gone takes its waiting opening with it.
+//! - O1. One chore is out at a time; a connection has one at most, out or waiting. So their memory is
+//!   that of the requests, which is counted, and once what a chore takes.
+//! - O2. A connection that is gone takes its waiting chore with it.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -21,7 +22,8 @@ use crate::partition::append::Rules;
 use crate::partition::open::{Opened, open, open_small};
 use crate::runtime::disk::ServantJob;
 use crate::runtime::network::ConnectionId;
-use crate::shard::Call;
+use crate::shard::pieces::{Cut, Joined, Pieces, Whole};
+use crate::shard::{Call, Slot};
 use crate::wire::batch::BatchHeader;
 
 /// Plain bytes of the batches that one turn opens itself: a fraction of a millisecond.
@@ -55,6 +57,70 @@ pub struct ToOpen {
     pub opened: Option<Opened>,
 }
 
+/// Work for the opener.
+#[derive(Debug)]
+pub enum Chore {
+    /// Open the batches of a produce request.
+    Open(Opening),
+    /// Cut a large request.
+    Cut(Whole),
+    /// Join the answers to its pieces.
+    Join(Pieces),
+}
+
+/// What comes back from the opener.
+#[derive(Debug)]
+pub enum Ended {
+    /// A produce request whose batches are opened.
+    Opened(Opening),
+    /// A request in pieces.
+    Cut(Cut),
+    /// The answer to one.
+    Joined(Joined),
+}
+
+impl Chore {
+    fn connection(&self) -> u64 {
+        let call = match self {
+            Self::Open(opening) => &opening.call,
+            Self::Cut(whole) => &whole.call,
+            Self::Join(pieces) => &pieces.call,
+        };
+        call.slot.connection
+    }
+
+    fn size_bytes(&self) -> usize {
+        match self {
+            Self::Open(opening) => opening.size_bytes(),
+            Self::Cut(whole) => whole.frame.len(),
+            Self::Join(pieces) => pieces.size_bytes(),
+        }
+    }
+}
+
+impl Ended {
+    /// The request that it belongs to.
+    pub fn slot(&self) -> Slot {
+        match self {
+            Self::Opened(opening) => opening.call.slot,
+            Self::Cut(cut) => cut.call.slot,
+            Self::Joined(joined) => joined.call.slot,
+        }
+    }
+}
+
+impl ServantJob for Chore {
+    type Done = Ended;
+
+    fn run(self) -> Ended {
+        match self {
+            Self::Open(opening) => Ended::Opened(opening.run()),
+            Self::Cut(whole) => Ended::Cut(whole.cut()),
+            Self::Join(pieces) => Ended::Joined(pieces.join()),
+        }
+    }
+}
+
 impl Opening {
     fn size_bytes(&self) -> usize {
         let anew = |b: &ToOpen| match &b.opened {
@@ -63,10 +129,6 @@ impl Opening {
         };
         self.body.len() + self.batches.iter().map(anew).sum::<usize>()
     }
-}
-
-impl ServantJob for Opening {
-    type Done = Self;
 
     fn run(mut self) -> Self {
         for batch in self.batches.iter_mut().filter(|b| b.opened.is_none()) {
@@ -77,13 +139,13 @@ impl ServantJob for Opening {
     }
 }
 
-/// The openings of one node.
+/// The chores of one node.
 #[derive(Debug)]
 pub struct Openings {
     /// Plain bytes that each turn opens itself.
     pub room_per_turn: usize,
     room: usize,
-    waiting: VecDeque<Opening>,
+    waiting: VecDeque<Chore>,
     /// Memory of the one that is out.
     out: Option<usize>,
     waiting_bytes: usize,
@@ -114,20 +176,20 @@ impl Openings {
     }
 
     /// A request waits for the opener.
-    pub fn push(&mut self, opening: Opening) {
-        self.waiting_bytes += opening.size_bytes();
-        self.waiting.push_back(opening);
+    pub fn push(&mut self, chore: Chore) {
+        self.waiting_bytes += chore.size_bytes();
+        self.waiting.push_back(chore);
     }
 
     /// The next one for the opener, if it is idle. O1.
-    pub fn next_job(&mut self) -> Option<Opening> {
+    pub fn next_job(&mut self) -> Option<Chore> {
         if self.out.is_some() {
             return None;
         }
-        let opening = self.waiting.pop_front()?;
-        self.waiting_bytes -= opening.size_bytes();
-        self.out = Some(opening.size_bytes());
-        Some(opening)
+        let chore = self.waiting.pop_front()?;
+        self.waiting_bytes -= chore.size_bytes();
+        self.out = Some(chore.size_bytes());
+        Some(chore)
     }
 
     /// The one that was out is back.
@@ -137,10 +199,10 @@ impl Openings {
 
     /// O2.
     pub fn drop_connection(&mut self, connection: ConnectionId) {
-        let is_its = |o: &Opening| o.call.slot.connection == connection.0;
+        let is_its = |chore: &Chore| chore.connection() == connection.0;
         if let Some(at) = self.waiting.iter().position(is_its) {
             let gone = self.waiting.remove(at);
-            self.waiting_bytes -= gone.map_or(0, |o| o.size_bytes());
+            self.waiting_bytes -= gone.map_or(0, |chore| chore.size_bytes());
         }
     }
 
@@ -153,15 +215,15 @@ impl Openings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shard::{ShardIndex, Slot};
+    use crate::shard::ShardIndex;
     use std::net::{IpAddr, Ipv4Addr};
 
-    fn opening(connection: u64, bytes: usize) -> Opening {
+    fn opening(connection: u64, bytes: usize) -> Chore {
         let slot = Slot { shard: ShardIndex(0), connection, sequence: 0 };
         let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let client_id = "".into();
         let call = Call { slot, api_key: 0, version: 9, correlation_id: 0, client_id, peer };
-        Opening { call, body: Bytes::from(vec![0; bytes]), batches: Vec::new() }
+        Chore::Open(Opening { call, body: Bytes::from(vec![0; bytes]), batches: Vec::new() })
     }
 
     #[test]
@@ -171,13 +233,13 @@ mod tests {
             openings.push(opening(connection, bytes));
         }
         let first = openings.next_job().unwrap();
-        assert_eq!((first.call.slot.connection, openings.size_bytes()), (1, 3210));
+        assert_eq!((first.connection(), openings.size_bytes()), (1, 3210));
         assert!(openings.next_job().is_none());
         openings.drop_connection(ConnectionId(1));
         openings.drop_connection(ConnectionId(2));
         assert_eq!(openings.size_bytes(), 3010, "what is out is counted until it is back");
         openings.ended();
-        assert_eq!(openings.next_job().unwrap().call.slot.connection, 3);
+        assert_eq!(openings.next_job().unwrap().connection(), 3);
         openings.ended();
         assert!(openings.next_job().is_none());
         assert_eq!(openings.size_bytes(), 0);
