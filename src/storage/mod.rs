@@ -49,6 +49,7 @@ mod lookup;
 mod open;
 mod progress;
 mod read;
+mod removals;
 mod replay;
 mod retention;
 mod ring;
