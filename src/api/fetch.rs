@@ -7,14 +7,17 @@
 //! names, or, with a session, the partitions that have news. Source: KIP-74 (limits), KIP-227
 //! (sessions), KIP-320 (leader epochs), KIP-516 (topic ids).
 
+mod large;
+
 use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::api::Outcome;
 use crate::api::fetch_answer::{Encoder, PartitionData};
-use crate::api::{Outcome, PARTITIONS_MAX};
+use crate::api::pieces::PIECE_MAX;
 use crate::base::{LeaderEpoch, Moment, Offset, TopicId};
 use crate::partition::leader::Leader;
 use crate::runtime::network::ConnectionId;
@@ -42,6 +45,9 @@ const DISK_WAIT: Duration = Duration::from_secs(10);
 pub fn handle(shard: &mut Shard, call: &Call, body: &[u8]) -> Outcome {
     let request = match Request::read(call.version, body, &shard.partitions) {
         Ok(request) => request,
+        Err(FrameError::TooMany { .. }) => {
+            return large::begin(shard, call, body).unwrap_or_else(|e| Outcome::Close(e.into()));
+        }
         Err(e) => return Outcome::Close(e.into()),
     };
     match begin(shard, call, request) {
@@ -65,9 +71,8 @@ struct Request {
 }
 
 impl Request {
-    fn read(version: i16, body: &[u8], partitions: &Partitions) -> Result<Self, FrameError> {
-        let compact = version >= FLEXIBLE_FROM;
-        let mut r = Reader::new(body);
+    /// What comes before the partitions.
+    fn head(version: i16, r: &mut Reader<'_>) -> Result<Self, FrameError> {
         if version < REPLICA_STATE_FROM {
             r.i32()?;
         }
@@ -76,14 +81,29 @@ impl Request {
         let read_committed = r.i8()? == READ_COMMITTED;
         let (session_id, session_epoch) =
             if version >= SESSION_FROM { (r.i32()?, r.i32()?) } else { (0, FINAL_EPOCH) };
-        let mut wanted = Vec::new();
-        for _ in 0..r.array_len(compact)? {
+        Ok(Self {
+            max_wait,
+            min_bytes,
+            max_bytes,
+            read_committed,
+            session_id,
+            session_epoch,
+            wanted: Vec::new(),
+            forgotten: Vec::new(),
+        })
+    }
+
+    /// All of it, unless it names more than [`PIECE_MAX`] partitions.
+    fn read(version: i16, body: &[u8], partitions: &Partitions) -> Result<Self, FrameError> {
+        let compact = version >= FLEXIBLE_FROM;
+        let mut r = Reader::new(body);
+        let mut request = Self::head(version, &mut r)?;
+        let Self { wanted, forgotten, .. } = &mut request;
+        for _ in 0..at_most(r.array_len(compact)?)? {
             let topic = read_topic(&mut r, version)?;
             let local = find_topic(partitions, &topic).ok();
             let count = r.array_len(compact)?;
-            if wanted.len() + count > PARTITIONS_MAX {
-                return Err(FrameError::TooMany { limit: PARTITIONS_MAX });
-            }
+            at_most(wanted.len() + count)?;
             for _ in 0..count {
                 let mut partition = read_partition(&mut r, version, topic.clone())?;
                 partition.log = local.and_then(|topic| topic.log(partition.partition).ok());
@@ -91,11 +111,11 @@ impl Request {
             }
             skip_tags(&mut r, compact)?;
         }
-        let mut forgotten = Vec::new();
         if version >= SESSION_FROM {
-            for _ in 0..r.array_len(compact)? {
+            for _ in 0..at_most(r.array_len(compact)?)? {
                 let topic = read_topic(&mut r, version)?;
-                for _ in 0..r.array_len(compact)? {
+                for _ in 0..at_most(r.array_len(compact)?)? {
+                    at_most(forgotten.len())?;
                     forgotten.push((topic.clone(), r.i32()?));
                 }
                 skip_tags(&mut r, compact)?;
@@ -105,17 +125,13 @@ impl Request {
             r.string(compact)?;
         }
         skip_tags(&mut r, compact)?;
-        Ok(Self {
-            max_wait,
-            min_bytes,
-            max_bytes,
-            read_committed,
-            session_id,
-            session_epoch,
-            wanted,
-            forgotten,
-        })
+        Ok(request)
     }
+}
+
+/// The count, if one turn can do with so many.
+fn at_most(count: usize) -> Result<usize, FrameError> {
+    if count > PIECE_MAX { Err(FrameError::TooMany { limit: PIECE_MAX }) } else { Ok(count) }
 }
 
 fn read_topic(r: &mut Reader<'_>, version: i16) -> Result<TopicKey, FrameError> {
@@ -173,6 +189,8 @@ struct Fetch {
     awaits_disk: bool,
     /// It was looked at before, and had to wait.
     has_waited: bool,
+    /// Its session has more to look at than one turn does.
+    goes_on: bool,
     min_bytes: i32,
     max_bytes: i32,
     read_committed: bool,
@@ -185,7 +203,7 @@ fn begin(shard: &mut Shard, call: &Call, request: Request) -> Result<Fetch, Erro
     let (id, epoch, now) = (request.session_id, request.session_epoch, shard.now);
     let source = match epoch {
         0 | FINAL_EPOCH => {
-            shard.sessions.close(id);
+            shard.close_session(id);
             let wanted = request.wanted;
             let opens = epoch == 0;
             let opened = opens.then(|| shard.sessions.open(wanted.iter().cloned(), by_id, now));
@@ -211,6 +229,7 @@ fn begin(shard: &mut Shard, call: &Call, request: Request) -> Result<Fetch, Erro
         deadline: now + wait,
         awaits_disk: false,
         has_waited: false,
+        goes_on: false,
         min_bytes: request.min_bytes,
         max_bytes: request.max_bytes.clamp(0, shard.config.fetch_bytes_max),
         read_committed: request.read_committed,
@@ -234,7 +253,12 @@ impl ParkedFetch for Fetch {
         }
     }
 
+    fn in_slices(&self) -> bool {
+        self.goes_on
+    }
+
     fn look(&mut self, shard: &mut Shard, expired: bool) -> Option<Answer> {
+        self.goes_on = false;
         let answer = match mem::replace(&mut self.source, Source::Request(Vec::new())) {
             Source::Request(wanted) => {
                 let answer = self.look_at_request(shard, &wanted, expired);
@@ -254,6 +278,9 @@ impl ParkedFetch for Fetch {
                 answer
             }
         };
+        if self.goes_on {
+            return answer;
+        }
         // However short the client's wait: what there is and lies on disk is not "nothing".
         if answer.is_none() && expired {
             self.awaits_disk = true;
@@ -306,16 +333,16 @@ impl Fetch {
     }
 
     fn look_at_session(
-        &self,
+        &mut self,
         shard: &mut Shard,
         (id, session): (i32, &mut Session),
         full: bool,
         expired: bool,
     ) -> Option<Answer> {
-        let mut at_order = 0;
+        let (mut at_order, mut looked) = (0, 0);
         let fresh = std::iter::from_fn(|| {
-            let (order, at) = session.next_fresh(at_order)?;
-            at_order = order + 1;
+            let (order, at) = session.next_fresh(at_order).filter(|_| looked < PIECE_MAX)?;
+            (at_order, looked) = (order + 1, looked + 1);
             watch(shard, (id, session), at);
             let state = self.state(shard, &session.place(at)?.wanted);
             if matches!(state, State::Quiet) {
@@ -323,7 +350,12 @@ impl Fetch {
             }
             Some(state)
         });
-        let ready = self.is_ready(fresh);
+        let mut ready = self.is_ready(fresh);
+        if !ready && looked == PIECE_MAX && session.next_fresh(at_order).is_some() {
+            // There are more than one turn looks at; what moved among the first ones need not wait.
+            ready = session.next_fresh(0).is_some_and(|(order, _)| order < at_order);
+            self.goes_on = !ready;
+        }
         if !ready && !expired && !self.awaits_disk {
             return None;
         }
@@ -333,7 +365,9 @@ impl Fetch {
         let mut encoder = Encoder::new(&self.call, ErrorCode::NONE, id);
         let mut budget = Budget::new(shard.bound_answer(self.max_bytes));
         let (mut told, mut at_order) = (Vec::new(), 0);
-        while let Some((order, at)) = session.next_fresh(at_order) {
+        while let Some((order, at)) = session.next_fresh(at_order)
+            && (full || told.len() < PIECE_MAX)
+        {
             at_order = order + 1;
             watch(shard, (id, session), at);
             let Some(place) = session.place(at) else { continue };
@@ -353,8 +387,10 @@ impl Fetch {
         if !self.ends(&budget, expired) {
             return None;
         }
+        // Those that were left out come first in the next answer.
+        let rest = session.next_fresh(at_order).is_some();
         for (at, (high_watermark, log_start), had_data, has_more) in told {
-            session.told(at, high_watermark, log_start, had_data);
+            session.told(at, high_watermark, log_start, had_data || rest && has_more);
             if !has_more {
                 session.is_quiet(at);
             }
@@ -534,6 +570,7 @@ fn find_topic<'a>(
 }
 
 /// What is left of a response's bytes. The first partition with data gets at least one batch.
+#[derive(Clone, Copy)]
 struct Budget {
     left: usize,
     first: bool,

@@ -29,6 +29,8 @@ pub(super) struct World {
     pub(super) pieces: usize,
     /// Large requests are served as they are, where a handler does that.
     pub(super) whole: bool,
+    /// Answers to requests that had to wait.
+    pub(super) late: Vec<Bytes>,
     sequence: u64,
 }
 
@@ -43,7 +45,7 @@ impl World {
             Shard::new(ShardIndex(i), config, store(), u64::from(i))
         };
         let shards = (0..count).map(shard).collect();
-        let mut world = Self { shards, pieces: 0, whole: false, sequence: 0 };
+        let mut world = Self { shards, pieces: 0, whole: false, late: Vec::new(), sequence: 0 };
         let nodes = (0..count).map(|i| Node {
             id: NodeId(i.into()),
             host: "127.0.0.1".into(),
@@ -81,8 +83,7 @@ impl World {
         version: i16,
         request: &Q,
     ) -> A {
-        let mut body = BytesMut::new();
-        request.encode_into(&mut body, ApiVersion::new(version)).unwrap();
+        let body = encode(request, version);
         let key = Q::API_KEY.value();
         let answer = self.ask_bytes(at, key, version, &body).expect("an answer");
         let flexible = table::is_flexible(key, version);
@@ -111,19 +112,24 @@ impl World {
         let slot = Slot { shard: ShardIndex(at), connection: 1, sequence: self.sequence };
         let dispatch = if self.whole { api::dispatch_piece } else { api::dispatch };
         let outcome = dispatch(&mut self.shards[usize::from(at)], slot, PEER, &frame);
-        self.end(slot, outcome).map(|answer| whole(&answer))
+        let answer = self.end(slot, outcome).filter(|answer| !answer.is_lost);
+        answer.map(|answer| whole(&answer))
     }
 
     /// What becomes of a request that was served.
     fn end(&mut self, slot: Slot, outcome: Outcome) -> Option<Answer> {
         match outcome {
             Outcome::Answer(answer) => {
-                self.run();
+                let answers = self.run();
+                self.late.extend(answers.into_iter().map(|(_, answer)| whole(&answer)));
                 Some(answer)
             }
             Outcome::Parked => {
-                let answers = self.run();
-                answers.into_iter().find(|(s, _)| *s == slot).map(|(_, answer)| answer)
+                let mut answers = self.run();
+                let at = answers.iter().position(|(s, _)| *s == slot);
+                let answer = at.map(|at| answers.swap_remove(at).1);
+                self.late.extend(answers.into_iter().map(|(_, answer)| whole(&answer)));
+                answer
             }
             Outcome::Opening => self.carry_out(slot),
             Outcome::Silent | Outcome::Large | Outcome::Close(_) => None,
@@ -142,6 +148,7 @@ impl World {
             }
             Ended::Cut(cut) => cut.pieces.ok()?,
             Ended::Joined(_) => panic!("nothing is joined here"),
+            Ended::Dropped => return self.carry_out(slot),
         };
         while let Some(frame) = pieces.next_frame() {
             self.pieces += 1;
@@ -169,7 +176,9 @@ impl World {
                     idle = false;
                 }
                 idle &= !shard.load();
+                shard.fetches.begin_turn();
                 shard.answer_fetches();
+                idle &= !shard.fetches.has_woken();
                 answers.append(&mut shard.outbox);
             }
             let posts: Vec<Post> =
@@ -207,8 +216,14 @@ impl World {
     }
 }
 
+/// The body of a request.
+pub(super) fn encode<Q: KafkaRequest>(request: &Q, version: i16) -> BytesMut {
+    let mut body = BytesMut::new();
+    request.encode_into(&mut body, ApiVersion::new(version)).unwrap();
+    body
+}
+
 fn whole(answer: &Answer) -> Bytes {
-    assert!(!answer.is_lost, "the response does not fit its version");
     let bytes: BytesMut = answer.parts.iter().flat_map(|p| p.iter().copied()).collect();
     bytes.freeze().slice(SIZE_BYTES..)
 }

@@ -39,7 +39,7 @@ impl Node {
                 let outcome = if silent { Outcome::Silent } else { Outcome::Answer(joined.answer) };
                 return connection.settle(sequence, outcome, &mut self.served);
             }
-            None => {}
+            Some(Ended::Dropped) | None => {}
         }
         if connection.pieces.as_ref().is_some_and(|pieces| pieces.are_done()) {
             if let Some(pieces) = connection.pieces.take() {

@@ -242,7 +242,8 @@ impl Node {
         while let Some(ended) = outside.finished_opening() {
             self.work.results += 1;
             self.shard.openings.ended();
-            let id = ConnectionId(ended.slot().connection);
+            let Some(slot) = ended.slot() else { continue };
+            let id = ConnectionId(slot.connection);
             // Its connection may be gone; then nobody wants it any more.
             if let Some(connection) = self.connections.get_mut(&id) {
                 connection.opened = Some(Box::new(ended));

@@ -40,7 +40,7 @@ pub use groups::GroupCall;
 use load::Loading;
 pub use mail::{Mail, Post, ShardIndex};
 use metadata::{METADATA_PARTITION, METADATA_TOPIC, Publisher};
-use opening::Openings;
+use opening::{Chore, Openings};
 use park::{Fetches, ParkedAck};
 use partition::Partitions;
 use sessions::Sessions;
@@ -48,6 +48,8 @@ use sessions::Sessions;
 /// The shard that holds the controller and the metadata log.
 pub const CONTROLLER: ShardIndex = ShardIndex(0);
 
+/// Partitions of a session that is given back at once.
+const DROPPED_MAX: usize = 1000;
 /// What a partition of a fetch session takes, about.
 const SESSION_PARTITION_BYTES: usize = 256;
 
@@ -180,6 +182,7 @@ impl Shard {
     pub fn begin_turn(&mut self, now: Moment, wall: WallMs) {
         (self.now, self.wall) = (now, wall);
         self.openings.begin_turn();
+        self.fetches.begin_turn();
     }
 
     /// Does what is due.
@@ -242,6 +245,13 @@ impl Shard {
     pub fn has_settled(&self) -> bool {
         let metadata = self.publisher.as_ref().is_none_or(Publisher::has_settled);
         self.acks.is_empty() && self.group_appends.values().all(VecDeque::is_empty) && metadata
+    }
+
+    /// Ends a fetch session, if there is one with this id.
+    pub fn close_session(&mut self, id: i32) {
+        if let Some(session) = self.sessions.take(id).filter(|s| s.len() > DROPPED_MAX) {
+            self.openings.push(Chore::Drop(session));
+        }
     }
 
     /// A connection of this shard is gone.

@@ -12,6 +12,7 @@
 //!   that of the requests, which is counted, and once what a chore takes.
 //! - O2. A connection that is gone takes its waiting chore with it.
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::ops::Range;
 
@@ -66,6 +67,8 @@ pub enum Chore {
     Cut(Whole),
     /// Join the answers to its pieces.
     Join(Pieces),
+    /// Give back something that consists of very many parts.
+    Drop(Box<dyn Any + Send>),
 }
 
 /// What comes back from the opener.
@@ -77,16 +80,18 @@ pub enum Ended {
     Cut(Cut),
     /// The answer to one.
     Joined(Joined),
+    /// It is given back.
+    Dropped,
 }
 
 impl Chore {
-    fn connection(&self) -> u64 {
-        let call = match self {
-            Self::Open(opening) => &opening.call,
-            Self::Cut(whole) => &whole.call,
-            Self::Join(pieces) => &pieces.call,
-        };
-        call.slot.connection
+    fn connection(&self) -> Option<u64> {
+        match self {
+            Self::Open(opening) => Some(opening.call.slot.connection),
+            Self::Cut(whole) => Some(whole.call.slot.connection),
+            Self::Join(pieces) => Some(pieces.call.slot.connection),
+            Self::Drop(_) => None,
+        }
     }
 
     fn size_bytes(&self) -> usize {
@@ -94,17 +99,19 @@ impl Chore {
             Self::Open(opening) => opening.size_bytes(),
             Self::Cut(whole) => whole.frame.len(),
             Self::Join(pieces) => pieces.size_bytes(),
+            Self::Drop(_) => 0,
         }
     }
 }
 
 impl Ended {
     /// The request that it belongs to.
-    pub fn slot(&self) -> Slot {
+    pub fn slot(&self) -> Option<Slot> {
         match self {
-            Self::Opened(opening) => opening.call.slot,
-            Self::Cut(cut) => cut.call.slot,
-            Self::Joined(joined) => joined.call.slot,
+            Self::Opened(opening) => Some(opening.call.slot),
+            Self::Cut(cut) => Some(cut.call.slot),
+            Self::Joined(joined) => Some(joined.call.slot),
+            Self::Dropped => None,
         }
     }
 }
@@ -117,6 +124,10 @@ impl ServantJob for Chore {
             Self::Open(opening) => Ended::Opened(opening.run()),
             Self::Cut(whole) => Ended::Cut(whole.cut()),
             Self::Join(pieces) => Ended::Joined(pieces.join()),
+            Self::Drop(parts) => {
+                drop(parts);
+                Ended::Dropped
+            }
         }
     }
 }
@@ -199,7 +210,7 @@ impl Openings {
 
     /// O2.
     pub fn drop_connection(&mut self, connection: ConnectionId) {
-        let is_its = |chore: &Chore| chore.connection() == connection.0;
+        let is_its = |chore: &Chore| chore.connection() == Some(connection.0);
         if let Some(at) = self.waiting.iter().position(is_its) {
             let gone = self.waiting.remove(at);
             self.waiting_bytes -= gone.map_or(0, |chore| chore.size_bytes());
@@ -233,13 +244,13 @@ mod tests {
             openings.push(opening(connection, bytes));
         }
         let first = openings.next_job().unwrap();
-        assert_eq!((first.connection(), openings.size_bytes()), (1, 3210));
+        assert_eq!((first.connection(), openings.size_bytes()), (Some(1), 3210));
         assert!(openings.next_job().is_none());
         openings.drop_connection(ConnectionId(1));
         openings.drop_connection(ConnectionId(2));
         assert_eq!(openings.size_bytes(), 3010, "what is out is counted until it is back");
         openings.ended();
-        assert_eq!(openings.next_job().unwrap().connection(), 3);
+        assert_eq!(openings.next_job().unwrap().connection(), Some(3));
         openings.ended();
         assert!(openings.next_job().is_none());
         assert_eq!(openings.size_bytes(), 0);
