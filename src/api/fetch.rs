@@ -182,6 +182,10 @@ enum Source {
 }
 
 #[derive(Debug)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "four things that have nothing to do with each other"
+)]
 struct Fetch {
     call: Call,
     deadline: Moment,

@@ -18,6 +18,7 @@ pub mod create_acls;
 pub mod create_delegation_token;
 pub mod create_partitions;
 pub mod create_topics;
+mod cuts;
 pub mod delete_acls;
 pub mod delete_groups;
 pub mod delete_records;

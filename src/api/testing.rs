@@ -167,6 +167,7 @@ impl World {
         loop {
             let mut idle = true;
             for shard in &mut self.shards {
+                change::create_missing(shard);
                 if let Some(commit) = shard.store.commit(Moment(0)) {
                     let mut events = Vec::new();
                     shard.store.on_commit(commit.run(), Moment(0), &mut events);
@@ -176,9 +177,9 @@ impl World {
                     idle = false;
                 }
                 idle &= !shard.load();
-                shard.fetches.begin_turn();
+                shard.fetches.begin_slice();
                 shard.answer_fetches();
-                idle &= !shard.fetches.has_woken();
+                idle &= !shard.fetches.has_slices() && shard.missing.is_empty();
                 answers.append(&mut shard.outbox);
             }
             let posts: Vec<Post> =
@@ -204,7 +205,7 @@ impl World {
                 }
             }
             Mail::Answer { slot, answer } => shard.outbox.push((slot, answer)),
-            Mail::CreateMissing { names } => change::create_missing(shard, names),
+            Mail::CreateMissing { names } => shard.miss(names),
             Mail::Image { image, delta, number } => {
                 shard.apply_image(image, &delta);
                 let mail = Mail::Applied { by: shard.index, number };
@@ -381,7 +382,8 @@ mod tests {
     #[test]
     fn a_damaged_request_is_answered_or_closes_the_connection_and_never_more() {
         let mut world = World::new(2, "");
-        change::create_missing(&mut world.shards[0], vec!["a".to_owned()]);
+        world.shards[0].miss(vec!["a".to_owned()]);
+        change::create_missing(&mut world.shards[0]);
         let (mut answered, mut closed) = (0, 0);
         for (key, encode) in samples().into_iter().chain(samples_of_absent_features()) {
             let api = table::find(key).unwrap();

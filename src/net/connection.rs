@@ -58,7 +58,7 @@ pub struct Connection {
     pub opened: Option<Box<Ended>>,
     /// The last request, while it is served in pieces.
     pub pieces: Option<Box<Pieces>>,
-    /// Pieces of it were served, and it is not answered.
+    /// Pieces of it are served here, and it is not answered: a stop waits for that.
     pub has_begun: bool,
 }
 

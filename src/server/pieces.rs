@@ -1,14 +1,15 @@
 //! What goes on after the turn in which a request came: those that the opener worked on, and those
 //! that are served in pieces.
 //!
-//! One piece of one connection per turn, and such connections take turns, so that a request however
-//! large costs all others less than a piece in each turn.
+//! One piece of one connection in a turn with a slice, and such connections take turns, so that a
+//! request however large never costs others more than a piece.
 
 use crate::api::{self, CloseReason, Outcome, PRODUCE};
 use crate::net::connection::{Connection, Served};
 use crate::runtime::network::ConnectionId;
 use crate::server::turn::{Node, Outside};
 use crate::shard::opening::{Chore, Ended};
+use crate::wire::frame::Answer;
 
 impl Node {
     /// The connection has a request that goes on.
@@ -29,8 +30,10 @@ impl Node {
                 settle(connection, sequence, outcome, &mut self.served)?;
             }
             Some(Ended::Cut(cut)) => {
+                let api = api::table::find(cut.call.api_key);
+                let here = api.is_some_and(|api| api.on == api::On::Here);
                 connection.pieces = Some(Box::new(cut.pieces?));
-                connection.has_begun = true;
+                connection.has_begun = here || self.shard.holds_controller();
             }
             Some(Ended::Joined(joined)) => {
                 connection.has_begun = false;
@@ -87,7 +90,7 @@ fn settle(
     match outcome {
         Outcome::Answer(answer) if answer.is_lost => return Err(CloseReason::Lost),
         Outcome::Answer(answer) => pieces.answer(answer),
-        Outcome::Silent => pieces.answer(Default::default()),
+        Outcome::Silent => pieces.answer(Answer::default()),
         Outcome::Parked | Outcome::Opening | Outcome::Large => {}
         Outcome::Close(reason) => return Err(reason),
     }

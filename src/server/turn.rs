@@ -174,8 +174,13 @@ impl Node {
         self.admit_waiting(outside);
         self.close_idle(outside);
         self.mind_memory(outside);
-        self.serve_piece(outside);
+        if self.shard.in_slice {
+            self.serve_piece(outside);
+        }
         self.serve_all(outside);
+        if self.shard.in_slice {
+            api::change::create_missing(&mut self.shard);
+        }
         if let Some(commit) = self.shard.store.commit(self.shard.now) {
             outside.start_commit(commit);
         }
@@ -213,7 +218,6 @@ impl Node {
     pub fn timeout(&self, now: Moment) -> Option<Duration> {
         if self.loads
             || !self.ready.is_empty()
-            || !self.in_pieces.is_empty()
             || self.shard.fetches.has_woken()
             || !self.shard.post.is_empty()
         {
@@ -221,7 +225,8 @@ impl Node {
         }
         let stop = self.stopping_until.unwrap_or(Moment::NEVER);
         let waiting = self.admission.next_deadline(&self.shard.limits, now);
-        let own = self.idle_look_at.min(self.relief_at).min(waiting).min(stop);
+        let piece = if self.in_pieces.is_empty() { Moment::NEVER } else { self.shard.slice_at };
+        let own = self.idle_look_at.min(self.relief_at).min(waiting).min(stop).min(piece);
         let next = self.shard.next_deadline().min(own);
         (next != Moment::NEVER).then(|| next.since(now))
     }
@@ -282,9 +287,7 @@ impl Node {
                     let mail = Mail::Applied { by: self.shard.index, number };
                     self.shard.post.push(Post { to: CONTROLLER, mail });
                 }
-                Mail::CreateMissing { names } => {
-                    api::change::create_missing(&mut self.shard, names);
-                }
+                Mail::CreateMissing { names } => self.shard.miss(names),
                 Mail::Applied { by, number } => self.shard.on_applied(by, number),
                 Mail::Observe { whole, to } => {
                     let mut observed = self.shard.observe(cpu::thread_id(), whole);

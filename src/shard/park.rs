@@ -4,7 +4,7 @@
 //! The shard knows when to ask again, the handler's type ([`ParkedAck`], [`ParkedFetch`]) what to
 //! answer. A fetch is asked again once per turn at most, after all appends of the turn, so that one
 //! answer carries them all. One that names very many partitions is looked at in slices: one slice of
-//! one such fetch per turn.
+//! one such fetch in a turn that has room for one.
 
 use std::collections::VecDeque;
 
@@ -79,8 +79,8 @@ impl Fetches {
         self.parked.insert(connection, fetch);
     }
 
-    /// A turn begins.
-    pub fn begin_turn(&mut self) {
+    /// A turn with a slice begins.
+    pub fn begin_slice(&mut self) {
         self.slice = self.in_slices.pop_front();
     }
 
@@ -119,7 +119,12 @@ impl Fetches {
 
     /// Whether some wait to be asked in this turn.
     pub fn has_woken(&self) -> bool {
-        !self.woken.is_empty() || !self.in_slices.is_empty() || self.slice.is_some()
+        !self.woken.is_empty()
+    }
+
+    /// Whether some are in the middle of a long look.
+    pub fn has_slices(&self) -> bool {
+        !self.in_slices.is_empty() || self.slice.is_some()
     }
 }
 

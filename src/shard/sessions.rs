@@ -104,12 +104,14 @@ pub struct Session {
 impl Session {
     /// A session without partitions, but with room for so many.
     pub fn new(by_id: bool, partitions: usize, now: Moment) -> Self {
+        let mut by_name = DetMap::default();
+        by_name.reserve(partitions);
         Self {
             epoch: 1,
             by_id,
             used_at: now,
             next_order: 0,
-            by_name: DetMap::with_capacity_and_hasher(partitions, Default::default()),
+            by_name,
             places: Slab::with_capacity(partitions),
             fresh: BTreeMap::new(),
             parked: None,
