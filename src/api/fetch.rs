@@ -4,10 +4,12 @@
 //! and it is parked at once: at the end of the turn, when all appends of the turn are known, it is
 //! looked at, and again whenever one of its partitions has more to read. It is answered when there
 //! are `MinBytes`, when any partition has an error, or at its deadline. A look costs what a request
-//! names, or, with a session, the partitions that have news. Source: KIP-74 (limits), KIP-227
-//! (sessions), KIP-320 (leader epochs), KIP-516 (topic ids).
+//! names, or, with a session, the partitions that have news; more than a turn can do with goes on in
+//! slices (`large`). Source: KIP-74 (limits), KIP-227 (sessions), KIP-320 (leader epochs), KIP-516
+//! (topic ids).
 
 mod large;
+mod request;
 
 use std::mem;
 use std::sync::Arc;
@@ -15,10 +17,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use request::{FINAL_EPOCH, Request};
+
 use crate::api::Outcome;
 use crate::api::fetch_answer::{Encoder, PartitionData};
 use crate::api::pieces::PIECE_MAX;
-use crate::base::{LeaderEpoch, Moment, Offset, TopicId};
+use crate::base::{LeaderEpoch, Moment, Offset};
 use crate::partition::leader::Leader;
 use crate::runtime::network::ConnectionId;
 use crate::shard::park::ParkedFetch;
@@ -27,17 +31,11 @@ use crate::shard::sessions::{Session, TopicKey, Wanted};
 use crate::shard::{Call, Shard, Slot};
 use crate::storage::{LogId, Read};
 use crate::wire::ErrorCode;
-use crate::wire::frame::{Answer, FrameError, Reader};
+use crate::wire::frame::{Answer, FrameError};
 
 pub(super) const FLEXIBLE_FROM: i16 = 12;
 pub(super) const TOPIC_ID_FROM: i16 = 13;
 pub(super) const SESSION_FROM: i16 = 7;
-const LOG_START_FROM: i16 = 5;
-const LEADER_EPOCH_FROM: i16 = 9;
-const RACK_FROM: i16 = 11;
-const REPLICA_STATE_FROM: i16 = 15;
-const READ_COMMITTED: i8 = 1;
-const FINAL_EPOCH: i32 = -1;
 /// How much longer than its client asked a fetch waits for the disk.
 const DISK_WAIT: Duration = Duration::from_secs(10);
 
@@ -57,115 +55,6 @@ pub fn handle(shard: &mut Shard, call: &Call, body: &[u8]) -> Outcome {
         }
         Err(code) => Outcome::Answer(Encoder::new(call, code, 0).finish()),
     }
-}
-
-struct Request {
-    max_wait: Duration,
-    min_bytes: i32,
-    max_bytes: i32,
-    read_committed: bool,
-    session_id: i32,
-    session_epoch: i32,
-    wanted: Vec<Wanted>,
-    forgotten: Vec<(TopicKey, i32)>,
-}
-
-impl Request {
-    /// What comes before the partitions.
-    fn head(version: i16, r: &mut Reader<'_>) -> Result<Self, FrameError> {
-        if version < REPLICA_STATE_FROM {
-            r.i32()?;
-        }
-        let max_wait = Duration::from_millis(u64::try_from(r.i32()?).unwrap_or(0));
-        let (min_bytes, max_bytes) = (r.i32()?, r.i32()?);
-        let read_committed = r.i8()? == READ_COMMITTED;
-        let (session_id, session_epoch) =
-            if version >= SESSION_FROM { (r.i32()?, r.i32()?) } else { (0, FINAL_EPOCH) };
-        Ok(Self {
-            max_wait,
-            min_bytes,
-            max_bytes,
-            read_committed,
-            session_id,
-            session_epoch,
-            wanted: Vec::new(),
-            forgotten: Vec::new(),
-        })
-    }
-
-    /// All of it, unless it names more than [`PIECE_MAX`] partitions.
-    fn read(version: i16, body: &[u8], partitions: &Partitions) -> Result<Self, FrameError> {
-        let compact = version >= FLEXIBLE_FROM;
-        let mut r = Reader::new(body);
-        let mut request = Self::head(version, &mut r)?;
-        let Self { wanted, forgotten, .. } = &mut request;
-        for _ in 0..at_most(r.array_len(compact)?)? {
-            let topic = read_topic(&mut r, version)?;
-            let local = find_topic(partitions, &topic).ok();
-            let count = r.array_len(compact)?;
-            at_most(wanted.len() + count)?;
-            for _ in 0..count {
-                let mut partition = read_partition(&mut r, version, topic.clone())?;
-                partition.log = local.and_then(|topic| topic.log(partition.partition).ok());
-                wanted.push(partition);
-            }
-            skip_tags(&mut r, compact)?;
-        }
-        if version >= SESSION_FROM {
-            for _ in 0..at_most(r.array_len(compact)?)? {
-                let topic = read_topic(&mut r, version)?;
-                for _ in 0..at_most(r.array_len(compact)?)? {
-                    at_most(forgotten.len())?;
-                    forgotten.push((topic.clone(), r.i32()?));
-                }
-                skip_tags(&mut r, compact)?;
-            }
-        }
-        if version >= RACK_FROM {
-            r.string(compact)?;
-        }
-        skip_tags(&mut r, compact)?;
-        Ok(request)
-    }
-}
-
-/// The count, if one turn can do with so many.
-fn at_most(count: usize) -> Result<usize, FrameError> {
-    if count > PIECE_MAX { Err(FrameError::TooMany { limit: PIECE_MAX }) } else { Ok(count) }
-}
-
-fn read_topic(r: &mut Reader<'_>, version: i16) -> Result<TopicKey, FrameError> {
-    if version >= TOPIC_ID_FROM {
-        return Ok(TopicKey::Id(TopicId(r.uuid()?)));
-    }
-    Ok(TopicKey::Name(r.string(version >= FLEXIBLE_FROM)?.into()))
-}
-
-fn read_partition(r: &mut Reader<'_>, version: i16, topic: TopicKey) -> Result<Wanted, FrameError> {
-    let partition = r.i32()?;
-    let current_epoch = if version >= LEADER_EPOCH_FROM { r.i32()? } else { -1 };
-    let offset = Offset(r.i64()?);
-    let last_epoch = if version >= FLEXIBLE_FROM { r.i32()? } else { -1 };
-    if version >= LOG_START_FROM {
-        r.i64()?;
-    }
-    let bytes_max = r.i32()?;
-    skip_tags(r, version >= FLEXIBLE_FROM)?;
-    Ok(Wanted {
-        topic,
-        partition,
-        log: None,
-        offset,
-        bytes_max,
-        current_epoch: LeaderEpoch(current_epoch),
-        last_epoch: LeaderEpoch(last_epoch),
-        told_high_watermark: Offset(-1),
-        told_log_start: Offset(-1),
-    })
-}
-
-fn skip_tags(r: &mut Reader<'_>, compact: bool) -> Result<(), FrameError> {
-    if compact { r.skip_tags() } else { Ok(()) }
 }
 
 /// Where the partitions of a fetch come from.

@@ -10,11 +10,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{
-    Budget, DISK_WAIT, FINAL_EPOCH, Fetch, Request, Source, State, locate, read_partition,
-    read_topic, skip_tags,
-};
-use super::{FLEXIBLE_FROM, TOPIC_ID_FROM};
+use super::request::{FINAL_EPOCH, Request, read_partition, read_topic, skip_tags};
+use super::{Budget, DISK_WAIT, FLEXIBLE_FROM, Fetch, Source, State, TOPIC_ID_FROM, locate};
 use crate::api::fetch_answer::{
     Encoder, Piece, head, leader_of, push_partition, push_topic, with_size,
 };
