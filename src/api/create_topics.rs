@@ -1,5 +1,7 @@
 //! CreateTopics (key 19): each topic by itself; the answer describes what was made.
 
+use std::collections::BTreeSet;
+
 use kafka_wire::create_topics_request::CreatableTopic;
 use kafka_wire::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
 
@@ -7,7 +9,7 @@ use crate::api::Outcome;
 use crate::api::change::{Refused, Result, decide, error_of, settle};
 use crate::base::NodeId;
 use crate::config::{Overrides, describe};
-use crate::controller::{CreatedTopic, NewTopic};
+use crate::controller::{ControllerError, CreatedTopic, NewTopic, PARTITIONS_PER_REQUEST_MAX};
 use crate::msg;
 use crate::shard::{Call, Shard};
 use crate::wire::messages::{self as kafka_wire, CreateTopicsRequest, CreateTopicsResponse};
@@ -36,6 +38,15 @@ pub fn handle(shard: &mut Shard, call: &Call, request: CreateTopicsRequest) -> O
         };
         msg!(CreateTopicsResponse { topics: results.iter().map(row).collect() })
     })
+}
+
+/// The answer to a request for more partitions than one may create.
+pub(super) fn too_many(request: &CreateTopicsRequest, wanted: usize) -> CreateTopicsResponse {
+    let limit = PARTITIONS_PER_REQUEST_MAX;
+    let refused = Err(Refused::from(ControllerError::TooManyPartitions { wanted, limit }));
+    let names: BTreeSet<_> = request.topics.iter().map(|t| &t.name).collect();
+    let rows = names.into_iter().map(|name| row(name, &refused, |_| Vec::new()));
+    msg!(CreateTopicsResponse { topics: rows.collect() })
 }
 
 fn new_topic(topic: CreatableTopic) -> NewTopic {

@@ -17,23 +17,15 @@ use crate::shard::{Call, Shard};
 use crate::wire::messages::{self as kafka_wire, DescribeConfigsRequest, DescribeConfigsResponse};
 use crate::wire::{ErrorCode, StrBytes};
 
-/// Resources that one request may ask about: a few bytes in, some kilobytes out for each.
-const RESOURCES_MAX: usize = 10_000;
-
 /// Serves the request.
 pub fn handle(shard: &mut Shard, call: &Call, request: DescribeConfigsRequest) -> Outcome {
     let style =
         Style { synonyms: request.include_synonyms, documentation: request.include_documentation };
-    let describe = |(index, resource): (usize, DescribeConfigsResource)| {
-        let entries = if index < RESOURCES_MAX {
-            entries(shard, &resource)
-        } else {
-            let message = format!("at most {RESOURCES_MAX} resources in one request");
-            Err(Refused::new(ErrorCode::INVALID_REQUEST, &message))
-        };
+    let describe = |resource: DescribeConfigsResource| {
+        let entries = entries(shard, &resource);
         style.row(resource, entries)
     };
-    let results = request.resources.into_iter().enumerate().map(describe).collect();
+    let results = request.resources.into_iter().map(describe).collect();
     Outcome::answer(call, &msg!(DescribeConfigsResponse { results }))
 }
 
@@ -158,12 +150,14 @@ mod tests {
     }
 
     #[test]
-    fn a_request_for_more_resources_than_anybody_has_is_answered_in_bounds() {
+    fn a_request_for_more_resources_than_anybody_has_closes_the_connection() {
         let mut world = World::new(1, "");
         let resource = msg!(DescribeConfigsResource { resource_type: resources::GROUP });
-        let resources = vec![resource; RESOURCES_MAX + 1];
-        let request = msg!(DescribeConfigsRequest { resources });
+        let mut request =
+            msg!(DescribeConfigsRequest { resources: vec![resource.clone(); 10_000] });
         let response: DescribeConfigsResponse = world.ask(0, 1, &request);
-        assert_eq!(response.results.len(), RESOURCES_MAX + 1);
+        assert_eq!(response.results.len(), 10_000);
+        request.resources.push(resource);
+        assert_eq!(world.ask_bytes(0, 32, 1, &crate::api::testing::encode(&request, 1)), None);
     }
 }

@@ -140,7 +140,8 @@ mod tests {
     /// Two topics, `a` of two partitions and `b` of one.
     fn world() -> World {
         let mut world = World::new(1, "");
-        create_missing(&mut world.shards[0], vec!["b".to_owned()]);
+        world.shards[0].miss(vec!["b".to_owned()]);
+        create_missing(&mut world.shards[0]);
         let a = NewTopic {
             name: "a".into(),
             partitions: 2,

@@ -4,8 +4,12 @@
 //! and it is parked at once: at the end of the turn, when all appends of the turn are known, it is
 //! looked at, and again whenever one of its partitions has more to read. It is answered when there
 //! are `MinBytes`, when any partition has an error, or at its deadline. A look costs what a request
-//! names, or, with a session, the partitions that have news. Source: KIP-74 (limits), KIP-227
-//! (sessions), KIP-320 (leader epochs), KIP-516 (topic ids).
+//! names, or, with a session, the partitions that have news; more than a turn can do with goes on in
+//! slices (`large`). Source: KIP-74 (limits), KIP-227 (sessions), KIP-320 (leader epochs), KIP-516
+//! (topic ids).
+
+mod large;
+mod request;
 
 use std::mem;
 use std::sync::Arc;
@@ -13,9 +17,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use request::{FINAL_EPOCH, Request};
+
+use crate::api::Outcome;
 use crate::api::fetch_answer::{Encoder, PartitionData};
-use crate::api::{Outcome, PARTITIONS_MAX};
-use crate::base::{LeaderEpoch, Moment, Offset, TopicId};
+use crate::api::pieces::PIECE_MAX;
+use crate::base::{LeaderEpoch, Moment, Offset};
 use crate::partition::leader::Leader;
 use crate::runtime::network::ConnectionId;
 use crate::shard::park::ParkedFetch;
@@ -24,17 +31,11 @@ use crate::shard::sessions::{Session, TopicKey, Wanted};
 use crate::shard::{Call, Shard, Slot};
 use crate::storage::{LogId, Read};
 use crate::wire::ErrorCode;
-use crate::wire::frame::{Answer, FrameError, Reader};
+use crate::wire::frame::{Answer, FrameError};
 
 pub(super) const FLEXIBLE_FROM: i16 = 12;
 pub(super) const TOPIC_ID_FROM: i16 = 13;
 pub(super) const SESSION_FROM: i16 = 7;
-const LOG_START_FROM: i16 = 5;
-const LEADER_EPOCH_FROM: i16 = 9;
-const RACK_FROM: i16 = 11;
-const REPLICA_STATE_FROM: i16 = 15;
-const READ_COMMITTED: i8 = 1;
-const FINAL_EPOCH: i32 = -1;
 /// How much longer than its client asked a fetch waits for the disk.
 const DISK_WAIT: Duration = Duration::from_secs(10);
 
@@ -42,6 +43,9 @@ const DISK_WAIT: Duration = Duration::from_secs(10);
 pub fn handle(shard: &mut Shard, call: &Call, body: &[u8]) -> Outcome {
     let request = match Request::read(call.version, body, &shard.partitions) {
         Ok(request) => request,
+        Err(FrameError::TooMany { .. }) => {
+            return large::begin(shard, call, body).unwrap_or_else(|e| Outcome::Close(e.into()));
+        }
         Err(e) => return Outcome::Close(e.into()),
     };
     match begin(shard, call, request) {
@@ -51,113 +55,6 @@ pub fn handle(shard: &mut Shard, call: &Call, body: &[u8]) -> Outcome {
         }
         Err(code) => Outcome::Answer(Encoder::new(call, code, 0).finish()),
     }
-}
-
-struct Request {
-    max_wait: Duration,
-    min_bytes: i32,
-    max_bytes: i32,
-    read_committed: bool,
-    session_id: i32,
-    session_epoch: i32,
-    wanted: Vec<Wanted>,
-    forgotten: Vec<(TopicKey, i32)>,
-}
-
-impl Request {
-    fn read(version: i16, body: &[u8], partitions: &Partitions) -> Result<Self, FrameError> {
-        let compact = version >= FLEXIBLE_FROM;
-        let mut r = Reader::new(body);
-        if version < REPLICA_STATE_FROM {
-            r.i32()?;
-        }
-        let max_wait = Duration::from_millis(u64::try_from(r.i32()?).unwrap_or(0));
-        let (min_bytes, max_bytes) = (r.i32()?, r.i32()?);
-        let read_committed = r.i8()? == READ_COMMITTED;
-        let (session_id, session_epoch) =
-            if version >= SESSION_FROM { (r.i32()?, r.i32()?) } else { (0, FINAL_EPOCH) };
-        let mut wanted = Vec::new();
-        for _ in 0..r.array_len(compact)? {
-            let (topic, local) = read_topic(&mut r, version, partitions)?;
-            let count = r.array_len(compact)?;
-            if wanted.len() + count > PARTITIONS_MAX {
-                return Err(FrameError::TooMany { limit: PARTITIONS_MAX });
-            }
-            for _ in 0..count {
-                let mut partition = read_partition(&mut r, version, topic.clone())?;
-                partition.log = local.and_then(|topic| topic.log(partition.partition).ok());
-                wanted.push(partition);
-            }
-            skip_tags(&mut r, compact)?;
-        }
-        let mut forgotten = Vec::new();
-        if version >= SESSION_FROM {
-            for _ in 0..r.array_len(compact)? {
-                let (topic, _) = read_topic(&mut r, version, partitions)?;
-                for _ in 0..r.array_len(compact)? {
-                    forgotten.push((topic.clone(), r.i32()?));
-                }
-                skip_tags(&mut r, compact)?;
-            }
-        }
-        if version >= RACK_FROM {
-            r.string(compact)?;
-        }
-        skip_tags(&mut r, compact)?;
-        Ok(Self {
-            max_wait,
-            min_bytes,
-            max_bytes,
-            read_committed,
-            session_id,
-            session_epoch,
-            wanted,
-            forgotten,
-        })
-    }
-}
-
-/// The topic as the request names it, and here.
-fn read_topic<'a>(
-    r: &mut Reader<'_>,
-    version: i16,
-    partitions: &'a Partitions,
-) -> Result<(TopicKey, Option<&'a Arc<LocalTopic>>), FrameError> {
-    if version >= TOPIC_ID_FROM {
-        let id = TopicId(r.uuid()?);
-        return Ok((TopicKey::Id(id), partitions.topic_by_id(id).ok()));
-    }
-    let name = r.string(version >= FLEXIBLE_FROM)?;
-    let local = partitions.topic(name).ok();
-    let name = local.map_or_else(|| name.into(), |topic| Arc::clone(&topic.name));
-    Ok((TopicKey::Name(name), local))
-}
-
-fn read_partition(r: &mut Reader<'_>, version: i16, topic: TopicKey) -> Result<Wanted, FrameError> {
-    let partition = r.i32()?;
-    let current_epoch = if version >= LEADER_EPOCH_FROM { r.i32()? } else { -1 };
-    let offset = Offset(r.i64()?);
-    let last_epoch = if version >= FLEXIBLE_FROM { r.i32()? } else { -1 };
-    if version >= LOG_START_FROM {
-        r.i64()?;
-    }
-    let bytes_max = r.i32()?;
-    skip_tags(r, version >= FLEXIBLE_FROM)?;
-    Ok(Wanted {
-        topic,
-        partition,
-        log: None,
-        offset,
-        bytes_max,
-        current_epoch: LeaderEpoch(current_epoch),
-        last_epoch: LeaderEpoch(last_epoch),
-        told_high_watermark: Offset(-1),
-        told_log_start: Offset(-1),
-    })
-}
-
-fn skip_tags(r: &mut Reader<'_>, compact: bool) -> Result<(), FrameError> {
-    if compact { r.skip_tags() } else { Ok(()) }
 }
 
 /// Where the partitions of a fetch come from.
@@ -174,6 +71,10 @@ enum Source {
 }
 
 #[derive(Debug)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "four things that have nothing to do with each other"
+)]
 struct Fetch {
     call: Call,
     deadline: Moment,
@@ -181,6 +82,8 @@ struct Fetch {
     awaits_disk: bool,
     /// It was looked at before, and had to wait.
     has_waited: bool,
+    /// Its session has more to look at than one turn does.
+    goes_on: bool,
     min_bytes: i32,
     max_bytes: i32,
     read_committed: bool,
@@ -193,7 +96,7 @@ fn begin(shard: &mut Shard, call: &Call, request: Request) -> Result<Fetch, Erro
     let (id, epoch, now) = (request.session_id, request.session_epoch, shard.now);
     let source = match epoch {
         0 | FINAL_EPOCH => {
-            shard.sessions.close(id);
+            shard.close_session(id);
             let wanted = request.wanted;
             let opens = epoch == 0;
             let opened = opens.then(|| shard.sessions.open(wanted.iter().cloned(), by_id, now));
@@ -219,6 +122,7 @@ fn begin(shard: &mut Shard, call: &Call, request: Request) -> Result<Fetch, Erro
         deadline: now + wait,
         awaits_disk: false,
         has_waited: false,
+        goes_on: false,
         min_bytes: request.min_bytes,
         max_bytes: request.max_bytes.clamp(0, shard.config.fetch_bytes_max),
         read_committed: request.read_committed,
@@ -242,7 +146,12 @@ impl ParkedFetch for Fetch {
         }
     }
 
+    fn in_slices(&self) -> bool {
+        self.goes_on
+    }
+
     fn look(&mut self, shard: &mut Shard, expired: bool) -> Option<Answer> {
+        self.goes_on = false;
         let answer = match mem::replace(&mut self.source, Source::Request(Vec::new())) {
             Source::Request(wanted) => {
                 let answer = self.look_at_request(shard, &wanted, expired);
@@ -262,6 +171,9 @@ impl ParkedFetch for Fetch {
                 answer
             }
         };
+        if self.goes_on {
+            return answer;
+        }
         // However short the client's wait: what there is and lies on disk is not "nothing".
         if answer.is_none() && expired {
             self.awaits_disk = true;
@@ -314,16 +226,16 @@ impl Fetch {
     }
 
     fn look_at_session(
-        &self,
+        &mut self,
         shard: &mut Shard,
         (id, session): (i32, &mut Session),
         full: bool,
         expired: bool,
     ) -> Option<Answer> {
-        let mut at_order = 0;
+        let (mut at_order, mut looked) = (0, 0);
         let fresh = std::iter::from_fn(|| {
-            let (order, at) = session.next_fresh(at_order)?;
-            at_order = order + 1;
+            let (order, at) = session.next_fresh(at_order).filter(|_| looked < PIECE_MAX)?;
+            (at_order, looked) = (order + 1, looked + 1);
             watch(shard, (id, session), at);
             let state = self.state(shard, &session.place(at)?.wanted);
             if matches!(state, State::Quiet) {
@@ -331,7 +243,12 @@ impl Fetch {
             }
             Some(state)
         });
-        let ready = self.is_ready(fresh);
+        let mut ready = self.is_ready(fresh);
+        if !ready && looked == PIECE_MAX && session.next_fresh(at_order).is_some() {
+            // There are more than one turn looks at; what moved among the first ones need not wait.
+            ready = session.next_fresh(0).is_some_and(|(order, _)| order < at_order);
+            self.goes_on = !ready;
+        }
         if !ready && !expired && !self.awaits_disk {
             return None;
         }
@@ -341,7 +258,9 @@ impl Fetch {
         let mut encoder = Encoder::new(&self.call, ErrorCode::NONE, id);
         let mut budget = Budget::new(shard.bound_answer(self.max_bytes));
         let (mut told, mut at_order) = (Vec::new(), 0);
-        while let Some((order, at)) = session.next_fresh(at_order) {
+        while let Some((order, at)) = session.next_fresh(at_order)
+            && (full || told.len() < PIECE_MAX)
+        {
             at_order = order + 1;
             watch(shard, (id, session), at);
             let Some(place) = session.place(at) else { continue };
@@ -361,8 +280,10 @@ impl Fetch {
         if !self.ends(&budget, expired) {
             return None;
         }
+        // Those that were left out come first in the next answer.
+        let rest = session.next_fresh(at_order).is_some();
         for (at, (high_watermark, log_start), had_data, has_more) in told {
-            session.told(at, high_watermark, log_start, had_data);
+            session.told(at, high_watermark, log_start, had_data || rest && has_more);
             if !has_more {
                 session.is_quiet(at);
             }
@@ -542,6 +463,7 @@ fn find_topic<'a>(
 }
 
 /// What is left of a response's bytes. The first partition with data gets at least one batch.
+#[derive(Clone, Copy)]
 struct Budget {
     left: usize,
     first: bool,

@@ -88,13 +88,7 @@ impl<'a> Encoder<'a> {
     }
 
     pub(super) fn push(&mut self, image: &Image, wanted: &Wanted, mut data: PartitionData) {
-        let moved = [ErrorCode::NOT_LEADER_OR_FOLLOWER, ErrorCode::FENCED_LEADER_EPOCH];
-        if let TopicKey::Id(topic) = wanted.topic
-            && moved.contains(&data.code)
-            && self.call.version >= CURRENT_LEADER_FROM
-        {
-            data.leader = self.leaders.find(image, topic, wanted.partition);
-        }
+        data.leader = leader_of(self.call, &mut self.leaders, image, wanted, data.code);
         match self.topics.last_mut() {
             Some((topic, partitions)) if *topic == wanted.topic => {
                 partitions.push((wanted.partition, data));
@@ -105,24 +99,12 @@ impl<'a> Encoder<'a> {
 
     pub(super) fn finish(mut self) -> Answer {
         let version = self.call.version;
-        let compact = version >= FLEXIBLE_FROM;
         let partitions: usize = self.topics.iter().map(|(_, p)| p.len()).sum();
         let capacity = 64 + 64 * partitions + 32 * self.topics.len();
-        let mut w = Writer::response(self.call.correlation_id, compact, capacity);
-        w.i32(0);
-        if version >= SESSION_FROM {
-            w.i16(self.code.0);
-            w.i32(self.session_id);
-        }
-        w.array_len(Some(self.topics.len()));
+        let (mut w, _) = head(self.call, self.code, self.session_id, self.topics.len(), capacity);
         let mut pieces = Vec::with_capacity(1 + 2 * partitions);
         for (topic, partitions) in mem::take(&mut self.topics) {
-            match &topic {
-                TopicKey::Id(id) if version >= TOPIC_ID_FROM => w.raw(&id.0),
-                TopicKey::Id(_) => w.string(Some("")),
-                TopicKey::Name(name) => w.string(Some(name)),
-            }
-            w.array_len(Some(partitions.len()));
+            push_topic(&mut w, version, &topic, partitions.len());
             for (index, data) in partitions {
                 push_partition(&mut w, &mut pieces, version, index, data);
             }
@@ -133,7 +115,56 @@ impl<'a> Encoder<'a> {
     }
 }
 
-fn push_partition(
+/// Who leads the partition, where the code says that it is not here.
+pub(super) fn leader_of(
+    call: &Call,
+    leaders: &mut Leaders,
+    image: &Image,
+    wanted: &Wanted,
+    code: ErrorCode,
+) -> Option<CurrentLeader> {
+    let moved = [ErrorCode::NOT_LEADER_OR_FOLLOWER, ErrorCode::FENCED_LEADER_EPOCH];
+    match wanted.topic {
+        TopicKey::Id(topic) if moved.contains(&code) && call.version >= CURRENT_LEADER_FROM => {
+            leaders.find(image, topic, wanted.partition)
+        }
+        _ => None,
+    }
+}
+
+/// Everything before the topics, and where in it the session's id is.
+pub(super) fn head(
+    call: &Call,
+    code: ErrorCode,
+    session_id: i32,
+    topics: usize,
+    capacity: usize,
+) -> (Writer, usize) {
+    let compact = call.version >= FLEXIBLE_FROM;
+    let mut w = Writer::response(call.correlation_id, compact, capacity);
+    w.i32(0);
+    let mut session_at = 0;
+    if call.version >= SESSION_FROM {
+        w.i16(code.0);
+        session_at = w.written();
+        w.i32(session_id);
+    }
+    w.array_len(Some(topics));
+    (w, session_at)
+}
+
+/// The beginning of a topic of so many partitions.
+pub(super) fn push_topic(w: &mut Writer, version: i16, topic: &TopicKey, partitions: usize) {
+    match topic {
+        TopicKey::Id(id) if version >= TOPIC_ID_FROM => w.raw(&id.0),
+        TopicKey::Id(_) => w.string(Some("")),
+        TopicKey::Name(name) => w.string(Some(name)),
+    }
+    w.array_len(Some(partitions));
+}
+
+/// One partition; its records go to `pieces`.
+pub(super) fn push_partition(
     w: &mut Writer,
     pieces: &mut Vec<Piece>,
     version: i16,
@@ -170,13 +201,13 @@ fn push_partition(
 }
 
 /// Stored bytes, and how many of our own bytes come before them.
-struct Piece {
+pub(super) struct Piece {
     own_before: usize,
     records: Bytes,
 }
 
 /// Sets the size field and cuts our own bytes where the stored ones go in between.
-fn with_size(pieces: Vec<Piece>, w: Writer) -> SmallVec<[Bytes; 3]> {
+pub(super) fn with_size(pieces: Vec<Piece>, w: Writer) -> SmallVec<[Bytes; 3]> {
     let mut own = w.into_inner();
     let stored: usize = pieces.iter().map(|p| p.records.len()).sum();
     let total = own.len() + stored;

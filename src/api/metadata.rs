@@ -30,16 +30,8 @@ const ID_FIELD_WITHOUT_USE: std::ops::RangeInclusive<i16> = 10..=11;
 /// Serves the request.
 pub fn handle(shard: &mut Shard, call: &Call, request: MetadataRequest) -> Outcome {
     let asked = request.topics.filter(|t| call.version >= EMPTY_IS_NONE_FROM || !t.is_empty());
-    let by_id =
-        |t: &MetadataRequestTopic| t.name.is_none() || TopicId::from(t.topic_id) != TopicId::ZERO;
-    if let Some(topics) = &asked {
-        let ids = ID_FIELD_WITHOUT_USE.contains(&call.version) && topics.iter().any(by_id);
-        let neither = |t: &MetadataRequestTopic| {
-            t.name.is_none() && TopicId::from(t.topic_id) == TopicId::ZERO
-        };
-        if ids || topics.iter().any(neither) {
-            return Outcome::answer(call, &refuse_all(topics));
-        }
+    if let Some(refused) = asked.as_ref().and_then(|topics| refused(call.version, topics)) {
+        return Outcome::answer(call, &refused);
     }
     let image = shard.image.clone();
     let mut missing = Vec::new();
@@ -73,15 +65,7 @@ fn find(
     asked: Vec<MetadataRequestTopic>,
     missing: &mut Vec<String>,
 ) -> Vec<MetadataResponseTopic> {
-    let (mut ids, mut names) = (BTreeSet::new(), BTreeSet::new());
-    for topic in asked {
-        match (TopicId::from(topic.topic_id), topic.name) {
-            (TopicId::ZERO, name) => names.extend(name.map(|n| n.to_string())),
-            (id, _) => {
-                ids.insert(id);
-            }
-        }
-    }
+    let (ids, names) = each_once(asked);
     let by_id = ids.into_iter().map(|id| match image.topic_by_id(id) {
         Some(topic) => describe(topic),
         None => failed(ErrorCode::UNKNOWN_TOPIC_ID, None, id),
@@ -91,14 +75,30 @@ fn find(
             return describe(topic);
         }
         let code = if check_topic_name(&name).is_ok() {
-            missing.push(name.clone());
+            missing.push(name.to_string());
             ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
         } else {
             ErrorCode::INVALID_TOPIC_EXCEPTION
         };
-        failed(code, Some(name.into()), TopicId::ZERO)
+        failed(code, Some(name), TopicId::ZERO)
     });
     by_id.chain(by_name).collect()
+}
+
+/// The topics that are named by id, and those by name.
+pub(super) fn each_once(
+    asked: Vec<MetadataRequestTopic>,
+) -> (BTreeSet<TopicId>, BTreeSet<StrBytes>) {
+    let (mut ids, mut names) = (BTreeSet::new(), BTreeSet::new());
+    for topic in asked {
+        match (TopicId::from(topic.topic_id), topic.name) {
+            (TopicId::ZERO, name) => names.extend(name),
+            (id, _) => {
+                ids.insert(id);
+            }
+        }
+    }
+    (ids, names)
 }
 
 fn describe(topic: &Topic) -> MetadataResponseTopic {
@@ -135,7 +135,15 @@ fn failed(code: ErrorCode, name: Option<StrBytes>, id: TopicId) -> MetadataRespo
     msg!(MetadataResponseTopic { error_code: code.0, name, topic_id: id.into() })
 }
 
-fn refuse_all(topics: &[MetadataRequestTopic]) -> MetadataResponse {
+/// The answer to a request that names topics in a way that its version does not know.
+pub(super) fn refused(version: i16, topics: &[MetadataRequestTopic]) -> Option<MetadataResponse> {
+    let has_id = |t: &MetadataRequestTopic| TopicId::from(t.topic_id) != TopicId::ZERO;
+    let ids = ID_FIELD_WITHOUT_USE.contains(&version)
+        && topics.iter().any(|t| t.name.is_none() || has_id(t));
+    let neither = |t: &MetadataRequestTopic| t.name.is_none() && !has_id(t);
+    if !ids && !topics.iter().any(neither) {
+        return None;
+    }
     let row = |t: &MetadataRequestTopic| {
         failed(
             ErrorCode::INVALID_REQUEST,
@@ -143,7 +151,7 @@ fn refuse_all(topics: &[MetadataRequestTopic]) -> MetadataResponse {
             t.topic_id.into(),
         )
     };
-    msg!(MetadataResponse { topics: topics.iter().map(row).collect() })
+    Some(msg!(MetadataResponse { topics: topics.iter().map(row).collect() }))
 }
 
 fn broker(node: &Node) -> MetadataResponseBroker {

@@ -18,6 +18,7 @@ pub mod create_acls;
 pub mod create_delegation_token;
 pub mod create_partitions;
 pub mod create_topics;
+mod cuts;
 pub mod delete_acls;
 pub mod delete_groups;
 pub mod delete_records;
@@ -58,6 +59,7 @@ pub mod offset_commit;
 pub mod offset_delete;
 pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
+mod pieces;
 pub mod produce;
 pub mod renew_delegation_token;
 mod resources;
@@ -74,6 +76,8 @@ use std::net::IpAddr;
 use bytes::Bytes;
 
 use crate::metrics::Refusal;
+use crate::shard::opening::Chore;
+use crate::shard::pieces::{How, Whole};
 use crate::shard::{Call, Shard, Slot};
 use crate::wire::frame::{self, Answer, FrameError, RequestHeader};
 use crate::wire::messages::KafkaMessage;
@@ -91,9 +95,11 @@ pub enum Outcome {
     Answer(Answer),
     /// The shard will answer to the call's slot later.
     Parked,
-    /// A produce request whose batches are being opened: it is served again when that is done, and
-    /// nothing of its connection is served before.
+    /// The opener works on it: it is served when that is done, and nothing of its connection is
+    /// served before.
     Opening,
+    /// It names too many things for one turn. Only handlers say so; [`dispatch`] has it cut then.
+    Large,
     /// Done, and the client expects no answer (acks=0).
     Silent,
     /// The connection must be closed: the client and the broker do not understand each other.
@@ -149,8 +155,18 @@ pub fn key_and_version(bytes: &[u8]) -> (i16, i16) {
     (read(0), read(2))
 }
 
-/// Serves one request. `bytes` is the frame without its size field.
+/// Serves one request, or has it cut into pieces when it is large. `bytes` is the frame without its
+/// size field.
 pub fn dispatch(shard: &mut Shard, slot: Slot, peer: IpAddr, bytes: &[u8]) -> Outcome {
+    serve(shard, slot, peer, bytes, true)
+}
+
+/// The same for one that is served as it is, such as a piece.
+pub fn dispatch_piece(shard: &mut Shard, slot: Slot, peer: IpAddr, bytes: &[u8]) -> Outcome {
+    serve(shard, slot, peer, bytes, false)
+}
+
+fn serve(shard: &mut Shard, slot: Slot, peer: IpAddr, bytes: &[u8], whole: bool) -> Outcome {
     let (header, body) = match RequestHeader::parse(bytes, table::is_flexible) {
         Ok(parts) => parts,
         Err(e) => return Outcome::Close(e.into()),
@@ -166,11 +182,25 @@ pub fn dispatch(shard: &mut Shard, slot: Slot, peer: IpAddr, bytes: &[u8]) -> Ou
         }
         return Outcome::Close(CloseReason::Unsupported { key, version });
     }
+    let how = api.pieces.as_ref().filter(|_| whole);
+    if let Some(how) = how.filter(|how| body.len() >= how.large_bytes) {
+        return cut(shard, call, bytes, body.len(), *how);
+    }
     if api.on == On::Controller && !shard.holds_controller() {
         shard.forward(call, Bytes::copy_from_slice(bytes));
         return Outcome::Parked;
     }
-    (api.handler)(shard, &call, body)
+    match ((api.handler)(shard, &call, body), how) {
+        (Outcome::Large, Some(how)) => cut(shard, call, bytes, body.len(), *how),
+        (outcome, _) => outcome,
+    }
+}
+
+/// Hands a request to the opener.
+fn cut(shard: &mut Shard, call: Call, bytes: &[u8], body_bytes: usize, how: How) -> Outcome {
+    let (frame, header_bytes) = (Bytes::copy_from_slice(bytes), bytes.len() - body_bytes);
+    shard.openings.push(Chore::Cut(Whole { call, frame, header_bytes, how }));
+    Outcome::Opening
 }
 
 /// Decodes the body of a request, copying it out of the connection's buffer.

@@ -14,12 +14,13 @@ use smallvec::{SmallVec, smallvec};
 
 use crate::api::error::Failure;
 use crate::api::leaders::{CurrentLeader, Leaders};
-use crate::api::{CloseReason, Outcome, PARTITIONS_MAX};
+use crate::api::pieces::PIECE_MAX;
+use crate::api::{CloseReason, Outcome};
 use crate::base::{Moment, Offset, TopicId};
 use crate::partition::append::{RecordRefusal, Refusal, single_batch};
-use crate::partition::open::{Opened, must_open};
+use crate::partition::open::{may_have_to_open, must_open};
 use crate::shard::append::{Acks, ProduceError, Produced};
-use crate::shard::opening::{Opening, ToOpen};
+use crate::shard::opening::{Chore, Opening, ToOpen};
 use crate::shard::park::{ParkedAck, WaitEnd};
 use crate::shard::partition::Missing;
 use crate::shard::{Call, Shard, Slot};
@@ -43,7 +44,8 @@ const ADMIN_CLIENT: &str = "__admin_client";
 /// Serves the request.
 pub fn handle(shard: &mut Shard, call: &Call, body: &[u8]) -> Outcome {
     match Request::read(shard, call, body) {
-        Ok(request) => serve(shard, call, request, body, Vec::new()),
+        Ok(request) => serve(shard, call, request, Vec::new()),
+        Err(FrameError::TooMany { .. }) => Outcome::Large,
         Err(e) => Outcome::Close(e.into()),
     }
 }
@@ -52,22 +54,16 @@ pub fn handle(shard: &mut Shard, call: &Call, body: &[u8]) -> Outcome {
 pub fn go_on(shard: &mut Shard, opening: Opening) -> Outcome {
     let Opening { call, body, batches } = opening;
     match Request::read(shard, &call, &body) {
-        Ok(request) => serve(shard, &call, request, &body, batches),
+        Ok(request) => serve(shard, &call, request, batches),
         Err(e) => Outcome::Close(e.into()),
     }
 }
 
-fn serve(
-    shard: &mut Shard,
-    call: &Call,
-    request: Request<'_>,
-    body: &[u8],
-    known: Vec<ToOpen>,
-) -> Outcome {
-    let mut batches = request.to_open(shard, call, body, known);
+fn serve(shard: &mut Shard, call: &Call, request: Request<'_>, known: Vec<ToOpen>) -> Outcome {
+    let mut batches = request.to_open(shard, call, known);
     if batches.iter().any(|b| b.opened.is_none()) {
-        let (call, body) = (call.clone(), Bytes::copy_from_slice(body));
-        shard.openings.push(Opening { call, body, batches });
+        let (call, body) = (call.clone(), Bytes::copy_from_slice(request.body));
+        shard.openings.push(Chore::Open(Opening { call, body, batches }));
         return Outcome::Opening;
     }
     batches.reverse();
@@ -75,7 +71,7 @@ fn serve(
     let mut partitions = request.partitions.iter().enumerate();
     for topic in &request.topics {
         for (at, sent) in partitions.by_ref().take(topic.partitions) {
-            let opened = batches.pop_if(|b| b.at == at).and_then(|b| b.opened);
+            let opened = batches.pop_if(|b| b.at == at);
             let mut answer = serving.partition(shard, call, &request, sent, opened);
             let led_elsewhere = answer.failure.code == ErrorCode::NOT_LEADER_OR_FOLLOWER
                 && call.version >= CURRENT_LEADER_FROM;
@@ -120,8 +116,9 @@ fn finish(
 }
 
 /// The request as it lies in its bytes, read to the end, so that nothing of it is appended that turns
-/// out to be malformed.
+/// out to be malformed. One that names more than [`PIECE_MAX`] partitions is not read here.
 struct Request<'a> {
+    body: &'a [u8],
     acks: Result<Acks, Failure>,
     transactional: bool,
     timeout_ms: i32,
@@ -159,9 +156,12 @@ impl<'a> Request<'a> {
         };
         let timeout_ms = reader.i32()?;
         let count = reader.array_len(compact)?;
+        if count > PIECE_MAX {
+            return Err(FrameError::TooMany { limit: PIECE_MAX });
+        }
         let topics = Vec::with_capacity(count.min(64));
         let partitions = Vec::with_capacity(count.min(64));
-        let mut request = Self { acks, transactional, timeout_ms, topics, partitions };
+        let mut request = Self { body, acks, transactional, timeout_ms, topics, partitions };
         for _ in 0..count {
             request.read_topic(shard, call, &mut reader, compact)?;
         }
@@ -187,8 +187,8 @@ impl<'a> Request<'a> {
             (local, local.map_or_else(|_| name.into(), |t| Arc::clone(&t.name)), TopicId::ZERO)
         };
         let partitions = reader.array_len(compact)?;
-        if self.partitions.len() + partitions > PARTITIONS_MAX {
-            return Err(FrameError::TooMany { limit: PARTITIONS_MAX });
+        if self.partitions.len() + partitions > PIECE_MAX {
+            return Err(FrameError::TooMany { limit: PIECE_MAX });
         }
         for _ in 0..partitions {
             let index = reader.i32()?;
@@ -209,13 +209,7 @@ impl<'a> Request<'a> {
 
     /// The batches that have to be opened. Those that were, by the rules that still hold, stay so;
     /// small ones are opened here.
-    fn to_open(
-        &self,
-        shard: &mut Shard,
-        call: &Call,
-        body: &[u8],
-        mut known: Vec<ToOpen>,
-    ) -> Vec<ToOpen> {
+    fn to_open(&self, shard: &mut Shard, call: &Call, mut known: Vec<ToOpen>) -> Vec<ToOpen> {
         let mut batches = Vec::new();
         if self.acks.is_err() {
             return batches;
@@ -233,14 +227,17 @@ impl<'a> Request<'a> {
                 }
                 _ => {}
             }
-            let Ok(header) = BatchHeader::parse(sent.records) else { continue };
-            if !must_open(&header, &partition.rules, wall) {
+            let rules = partition.rules;
+            if !may_have_to_open(sent.records, &rules, wall) {
                 continue;
             }
-            let rules = partition.rules;
+            let Ok(header) = BatchHeader::parse(sent.records) else { continue };
+            if !must_open(&header, &rules, wall) {
+                continue;
+            }
             let Ok((_, header, batch)) = self.admit(shard, call, sent) else { continue };
             let opened = shard.openings.open_now(&header, batch, &rules, wall);
-            let start = batch.as_ptr() as usize - body.as_ptr() as usize;
+            let start = batch.as_ptr() as usize - self.body.as_ptr() as usize;
             let range = start..start + batch.len();
             batches.push(ToOpen { at, range, header, rules, wall, opened });
         }
@@ -309,14 +306,22 @@ impl Serving {
         call: &Call,
         request: &Request<'_>,
         sent: &Sent<'_>,
-        opened: Option<Opened>,
+        opened: Option<ToOpen>,
     ) -> PartitionAnswer {
         let index = sent.index;
         let acks = match &request.acks {
             Ok(acks) => *acks,
             Err(failure) => return PartitionAnswer::failed(index, failure.clone()),
         };
-        let appended = match request.admit(shard, call, sent) {
+        // What was opened was admitted before, its checksum included.
+        let (admitted, opened) = match opened {
+            Some(ToOpen { range, header, opened, .. }) => {
+                let admitted = sent.log.map(|log| (log, header, &request.body[range]));
+                (admitted.map_err(Denied::from), opened)
+            }
+            None => (request.admit(shard, call, sent), None),
+        };
+        let appended = match admitted {
             Ok((log, header, batch)) => shard
                 .append_produced(log, header, batch, opened, acks)
                 .map(|produced| (log, produced))

@@ -1,7 +1,8 @@
 //! The APIs that this broker has, with Kafka 4.3's versions: what ApiVersions advertises and what
 //! [`dispatch`](super::dispatch) serves come from this one table.
 
-use crate::api::{Outcome, decode};
+use crate::api::{Outcome, decode, pieces};
+use crate::shard::pieces::How;
 use crate::shard::{Call, Shard};
 
 /// Key of Produce.
@@ -37,10 +38,12 @@ pub struct Api {
     pub on: On,
     /// Serves the body.
     pub handler: fn(&mut Shard, &Call, &[u8]) -> Outcome,
+    /// How a request that names very many things is cut.
+    pub pieces: Option<How>,
 }
 
 macro_rules! apis {
-    ($($key:literal $module:ident($request:ident $(, as $bytes:ident)?) $min:literal..=$max:literal flexible $flexible:tt $on:ident),* $(,)?) => {
+    ($($key:literal $module:ident($request:ident $(, as $bytes:ident)? $(, in $pieces:ident)?) $min:literal..=$max:literal flexible $flexible:tt $on:ident),* $(,)?) => {
         /// All rows, by key.
         pub const APIS: &[Api] = &[$(Api {
             key: $key,
@@ -51,6 +54,7 @@ macro_rules! apis {
             flexible_from: apis!(@flexible $flexible),
             on: On::$on,
             handler: apis!(@handler $module $request $($bytes)?),
+            pieces: apis!(@pieces $request $($pieces)?),
         }),*];
 
         /// The body of a request that holds nothing but defaults, and whether it is flexible.
@@ -64,6 +68,10 @@ macro_rules! apis {
     };
     (@flexible never) => { i16::MAX };
     (@flexible $from:literal) => { $from };
+    (@pieces $request:ident) => { None };
+    (@pieces $request:ident pieces) => {
+        Some(pieces::how::<crate::wire::messages::$request>())
+    };
     (@handler $module:ident $request:ident bytes) => { crate::api::$module::handle };
     (@handler $module:ident $request:ident) => {
         |shard, call, body| match decode::<crate::wire::messages::$request>(call, body) {
@@ -73,32 +81,32 @@ macro_rules! apis {
     };
 }
 
-// Key, module, its request and whether the handler reads that itself, versions, first flexible version, where it is served.
+// Key, module, its request, whether the handler reads that itself and whether it can be cut, versions, first flexible version, where it is served.
 apis! {
-    0 produce(ProduceRequest, as bytes) 3..=13 flexible 9 Here,
+    0 produce(ProduceRequest, as bytes, in pieces) 3..=13 flexible 9 Here,
     1 fetch(FetchRequest, as bytes) 4..=18 flexible 12 Here,
-    2 list_offsets(ListOffsetsRequest) 1..=11 flexible 6 Here,
-    3 metadata(MetadataRequest) 0..=13 flexible 9 Here,
-    8 offset_commit(OffsetCommitRequest) 2..=10 flexible 8 Here,
-    9 offset_fetch(OffsetFetchRequest) 1..=10 flexible 6 Here,
-    10 find_coordinator(FindCoordinatorRequest) 0..=6 flexible 3 Here,
+    2 list_offsets(ListOffsetsRequest, in pieces) 1..=11 flexible 6 Here,
+    3 metadata(MetadataRequest, in pieces) 0..=13 flexible 9 Here,
+    8 offset_commit(OffsetCommitRequest, in pieces) 2..=10 flexible 8 Here,
+    9 offset_fetch(OffsetFetchRequest, in pieces) 1..=10 flexible 6 Here,
+    10 find_coordinator(FindCoordinatorRequest, in pieces) 0..=6 flexible 3 Here,
     11 join_group(JoinGroupRequest) 0..=9 flexible 6 Here,
     12 heartbeat(HeartbeatRequest) 0..=4 flexible 4 Here,
     13 leave_group(LeaveGroupRequest) 0..=5 flexible 4 Here,
     14 sync_group(SyncGroupRequest) 0..=5 flexible 4 Here,
-    15 describe_groups(DescribeGroupsRequest) 0..=6 flexible 5 Here,
+    15 describe_groups(DescribeGroupsRequest, in pieces) 0..=6 flexible 5 Here,
     16 list_groups(ListGroupsRequest) 0..=5 flexible 3 Here,
     17 sasl_handshake(SaslHandshakeRequest) 0..=1 flexible never Here,
     18 api_versions(ApiVersionsRequest) 0..=4 flexible 3 Here,
-    19 create_topics(CreateTopicsRequest) 2..=7 flexible 5 Controller,
-    20 delete_topics(DeleteTopicsRequest) 1..=6 flexible 4 Controller,
-    21 delete_records(DeleteRecordsRequest) 0..=2 flexible 2 Here,
+    19 create_topics(CreateTopicsRequest, in pieces) 2..=7 flexible 5 Controller,
+    20 delete_topics(DeleteTopicsRequest, in pieces) 1..=6 flexible 4 Controller,
+    21 delete_records(DeleteRecordsRequest, in pieces) 0..=2 flexible 2 Here,
     22 init_producer_id(InitProducerIdRequest) 0..=5 flexible 2 Controller,
-    23 offset_for_leader_epoch(OffsetForLeaderEpochRequest) 2..=4 flexible 4 Here,
+    23 offset_for_leader_epoch(OffsetForLeaderEpochRequest, in pieces) 2..=4 flexible 4 Here,
     29 describe_acls(DescribeAclsRequest) 1..=3 flexible 2 Here,
     30 create_acls(CreateAclsRequest) 1..=3 flexible 2 Here,
     31 delete_acls(DeleteAclsRequest) 1..=3 flexible 2 Here,
-    32 describe_configs(DescribeConfigsRequest) 1..=4 flexible 4 Here,
+    32 describe_configs(DescribeConfigsRequest, in pieces) 1..=4 flexible 4 Here,
     33 alter_configs(AlterConfigsRequest) 0..=2 flexible 2 Controller,
     34 alter_replica_log_dirs(AlterReplicaLogDirsRequest) 1..=2 flexible 2 Here,
     35 describe_log_dirs(DescribeLogDirsRequest) 1..=5 flexible 2 Here,

@@ -13,7 +13,7 @@ use crate::image::Node;
 use crate::msg;
 use crate::runtime::disk::ServantJob;
 use crate::runtime::files::Files;
-use crate::shard::opening::OpenerDone;
+use crate::shard::opening::Ended;
 use crate::shard::{CONTROLLER, Mail, Post, Shard, ShardIndex, Slot, Start};
 use crate::storage::{Store, StoreConfig};
 use crate::wire::ApiVersion;
@@ -25,8 +25,16 @@ use crate::wire::messages::{
 /// The nodes of one process.
 pub(super) struct World {
     pub(super) shards: Vec<Shard>,
+    /// Pieces that were served.
+    pub(super) pieces: usize,
+    /// Large requests are served as they are, where a handler does that.
+    pub(super) whole: bool,
+    /// Answers to requests that had to wait.
+    pub(super) late: Vec<Bytes>,
     sequence: u64,
 }
+
+const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 impl World {
     /// `count` nodes of a new cluster, started with this properties file.
@@ -36,7 +44,8 @@ impl World {
             let config = Arc::new(config.for_node(i));
             Shard::new(ShardIndex(i), config, store(), u64::from(i))
         };
-        let mut world = Self { shards: (0..count).map(shard).collect(), sequence: 0 };
+        let shards = (0..count).map(shard).collect();
+        let mut world = Self { shards, pieces: 0, whole: false, late: Vec::new(), sequence: 0 };
         let nodes = (0..count).map(|i| Node {
             id: NodeId(i.into()),
             host: "127.0.0.1".into(),
@@ -74,8 +83,7 @@ impl World {
         version: i16,
         request: &Q,
     ) -> A {
-        let mut body = BytesMut::new();
-        request.encode_into(&mut body, ApiVersion::new(version)).unwrap();
+        let body = encode(request, version);
         let key = Q::API_KEY.value();
         let answer = self.ask_bytes(at, key, version, &body).expect("an answer");
         let flexible = table::is_flexible(key, version);
@@ -102,24 +110,55 @@ impl World {
         frame.extend_from_slice(body);
         self.sequence += 1;
         let slot = Slot { shard: ShardIndex(at), connection: 1, sequence: self.sequence };
-        let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let shard = &mut self.shards[usize::from(at)];
-        let mut outcome = api::dispatch(shard, slot, peer, &frame);
-        while let Some(opened) = open(shard) {
-            outcome = opened.unwrap_or(outcome);
-        }
+        let dispatch = if self.whole { api::dispatch_piece } else { api::dispatch };
+        let outcome = dispatch(&mut self.shards[usize::from(at)], slot, PEER, &frame);
+        let answer = self.end(slot, outcome).filter(|answer| !answer.is_lost);
+        answer.map(|answer| whole(&answer))
+    }
+
+    /// What becomes of a request that was served.
+    fn end(&mut self, slot: Slot, outcome: Outcome) -> Option<Answer> {
         match outcome {
             Outcome::Answer(answer) => {
-                self.run();
-                Some(whole(&answer))
+                let answers = self.run();
+                self.late.extend(answers.into_iter().map(|(_, answer)| whole(&answer)));
+                Some(answer)
             }
             Outcome::Parked => {
-                let answers = self.run();
-                let found = answers.into_iter().find(|(s, _)| *s == slot);
-                found.map(|(_, answer)| whole(&answer))
+                let mut answers = self.run();
+                let at = answers.iter().position(|(s, _)| *s == slot);
+                let answer = at.map(|at| answers.swap_remove(at).1);
+                self.late.extend(answers.into_iter().map(|(_, answer)| whole(&answer)));
+                answer
             }
-            Outcome::Silent | Outcome::Opening | Outcome::Close(_) => None,
+            Outcome::Opening => self.carry_out(slot),
+            Outcome::Silent | Outcome::Large | Outcome::Close(_) => None,
         }
+    }
+
+    /// Does the opener's work, and what follows from it.
+    fn carry_out(&mut self, slot: Slot) -> Option<Answer> {
+        let shard = &mut self.shards[usize::from(slot.shard.0)];
+        let chore = shard.openings.next_job(&mut shard.store)?;
+        shard.openings.ended();
+        let mut pieces = match chore.run() {
+            Ended::Opened(opening) => {
+                let outcome = api::produce::go_on(shard, opening);
+                return self.end(slot, outcome);
+            }
+            Ended::Cut(cut) => cut.pieces.ok()?,
+            Ended::Joined(_) | Ended::Found(_) => panic!("nobody asked for that"),
+            Ended::Dropped => return self.carry_out(slot),
+        };
+        while let Some(frame) = pieces.next_frame() {
+            self.pieces += 1;
+            let shard = &mut self.shards[usize::from(slot.shard.0)];
+            let outcome = api::dispatch_piece(shard, slot, PEER, &frame);
+            let silent = matches!(outcome, Outcome::Silent);
+            let answer = self.end(slot, outcome);
+            pieces.answer(if silent { Answer::default() } else { answer? });
+        }
+        Some(pieces.join().answer).filter(|answer| !answer.is_empty())
     }
 
     /// Commits and delivers mail until nothing is left to do; returns what was answered.
@@ -128,6 +167,7 @@ impl World {
         loop {
             let mut idle = true;
             for shard in &mut self.shards {
+                change::create_missing(shard);
                 if let Some(commit) = shard.store.commit(Moment(0)) {
                     let mut events = Vec::new();
                     shard.store.on_commit(commit.run(), Moment(0), &mut events);
@@ -136,8 +176,10 @@ impl World {
                     }
                     idle = false;
                 }
-                idle &= !shard.load() && open(shard).is_none();
+                idle &= !shard.load() && !look_up(shard);
+                shard.fetches.begin_slice();
                 shard.answer_fetches();
+                idle &= !shard.fetches.has_slices() && shard.missing.is_empty();
                 answers.append(&mut shard.outbox);
             }
             let posts: Vec<Post> =
@@ -157,12 +199,13 @@ impl World {
         match post.mail {
             Mail::Request { call, frame } => {
                 let slot = call.slot;
-                if let Outcome::Answer(answer) = api::dispatch(shard, slot, call.peer, &frame) {
+                let outcome = api::dispatch_piece(shard, slot, call.peer, &frame);
+                if let Outcome::Answer(answer) = outcome {
                     shard.send(slot, answer);
                 }
             }
             Mail::Answer { slot, answer } => shard.outbox.push((slot, *answer)),
-            Mail::CreateMissing { names } => change::create_missing(shard, names),
+            Mail::CreateMissing { names } => shard.miss(names),
             Mail::Image { image, delta, number } => {
                 shard.apply_image(image, &delta);
                 let mail = Mail::Applied { by: shard.index, number };
@@ -174,25 +217,25 @@ impl World {
     }
 }
 
-/// Does the opener's next job, if there is one; what comes of it when it was a produce request.
-fn open(shard: &mut Shard) -> Option<Option<Outcome>> {
-    let job = shard.openings.next_job(&mut shard.store)?;
-    shard.openings.ended();
-    match job.run() {
-        OpenerDone::Produce(opening) => Some(Some(api::produce::go_on(shard, opening))),
-        OpenerDone::Find(done) => {
-            let mut events = Vec::new();
-            shard.store.on_lookup(done, &mut events);
-            for event in &events {
-                shard.on_store_event(event);
-            }
-            Some(None)
-        }
+/// Carries out a lookup by time, if one is asked for.
+fn look_up(shard: &mut Shard) -> bool {
+    let Some(lookup) = shard.store.next_lookup() else { return false };
+    let mut events = Vec::new();
+    shard.store.on_lookup(lookup.run(), &mut events);
+    for event in &events {
+        shard.on_store_event(event);
     }
+    true
+}
+
+/// The body of a request.
+pub(super) fn encode<Q: KafkaRequest>(request: &Q, version: i16) -> BytesMut {
+    let mut body = BytesMut::new();
+    request.encode_into(&mut body, ApiVersion::new(version)).unwrap();
+    body
 }
 
 fn whole(answer: &Answer) -> Bytes {
-    assert!(!answer.is_lost, "the response does not fit its version");
     let bytes: BytesMut = answer.parts.iter().flat_map(|p| p.iter().copied()).collect();
     bytes.freeze().slice(SIZE_BYTES..)
 }
@@ -350,7 +393,8 @@ mod tests {
     #[test]
     fn a_damaged_request_is_answered_or_closes_the_connection_and_never_more() {
         let mut world = World::new(2, "");
-        change::create_missing(&mut world.shards[0], vec!["a".to_owned()]);
+        world.shards[0].miss(vec!["a".to_owned()]);
+        change::create_missing(&mut world.shards[0]);
         let (mut answered, mut closed) = (0, 0);
         for (key, encode) in samples().into_iter().chain(samples_of_absent_features()) {
             let api = table::find(key).unwrap();

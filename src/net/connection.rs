@@ -11,7 +11,7 @@
 //! - N1. Answers leave in the order of their requests.
 //! - N2. A request that is not Produce is served only when nothing before it waits, and nothing is
 //!   served while a request that is not Produce waits.
-//!   The same while the batches of a produce request are being opened.
+//!   The same while the opener works on a request, and while one is served in pieces.
 //! - N3. Nothing is served while more than `OUT_BYTES_MAX` wait to be sent: a client that does not
 //!   read stops being read.
 
@@ -22,7 +22,8 @@ use crate::api::{self, CloseReason, Outcome, PRODUCE};
 use crate::base::Moment;
 use crate::net::budget::Held;
 use crate::runtime::network::Outgoing;
-use crate::shard::opening::Opening;
+use crate::shard::opening::Ended;
+use crate::shard::pieces::Pieces;
 use crate::wire::frame::{self, Answer, FrameError, SIZE_BYTES};
 
 /// Produce requests of one connection that may wait at once.
@@ -51,10 +52,14 @@ pub struct Connection {
     /// `next - waiting.len()`.
     waiting: VecDeque<Waiting>,
     throttled: bool,
-    /// The batches of the last request are being opened.
+    /// The opener works on the last request, or it is served in pieces.
     opens: bool,
-    /// They are opened, and it may be served.
-    pub opened: Option<Box<Opening>>,
+    /// What the opener made of it.
+    pub opened: Option<Box<Ended>>,
+    /// The last request, while it is served in pieces.
+    pub pieces: Option<Box<Pieces>>,
+    /// Pieces of it are served here, and it is not answered: a stop waits for that.
+    pub has_begun: bool,
 }
 
 #[derive(Debug)]
@@ -102,6 +107,8 @@ impl Connection {
             throttled: false,
             opens: false,
             opened: None,
+            pieces: None,
+            has_begun: false,
         }
     }
 
@@ -168,7 +175,7 @@ impl Connection {
             Outcome::Answer(answer) if answer.is_lost => return Err(CloseReason::Lost),
             Outcome::Answer(answer) => self.answer(sequence, answer, served),
             Outcome::Silent => self.answer(sequence, Answer::default(), served),
-            Outcome::Parked | Outcome::Opening => {}
+            Outcome::Parked | Outcome::Opening | Outcome::Large => {}
             Outcome::Close(reason) => return Err(reason),
         }
         Ok(())

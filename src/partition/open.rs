@@ -22,6 +22,14 @@ const NAMED_MAX: usize = 10_000;
 /// written anew.
 pub type Opened = Result<Option<Bytes>, Refusal>;
 
+/// Whether it takes a look at the header to say [`must_open`]: the rules alone say no for most.
+#[inline]
+pub fn may_have_to_open(batch: &[u8], rules: &Rules, now: WallMs) -> bool {
+    let bounds = Bounds::of(rules, now);
+    let late = batch::peek_max_timestamp(batch).is_some_and(|max| max > bounds.latest);
+    late || bounds.earliest > 0 || rules.compacted || rules.codec.is_some()
+}
+
 /// Whether the header is not enough to say that a batch may be appended as it is. One that is refused
 /// for its header need not be opened.
 #[inline]

@@ -39,6 +39,12 @@ pub fn run_queue_delay_ns(thread: i32) -> Option<u64> {
     text.split_whitespace().nth(1)?.parse().ok()
 }
 
+/// Lets the other threads of the core run that are ready: a thread that does long work would keep a
+/// shard waiting until the scheduler's next tick.
+pub fn yield_now() {
+    std::thread::yield_now();
+}
+
 /// Makes the calling thread yield to the other threads of its core (nice value, 0..=19).
 pub fn be_nice(nice: i32) {
     // SAFETY: a plain system call on the calling thread; failure changes nothing.

@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 
+use crate::api::CloseReason;
 use crate::base::{DetSet, Moment};
 use crate::metrics::Refusal;
 use crate::net::admission::Verdict;
@@ -100,7 +101,9 @@ impl Node {
     /// Counts the memory of a connection.
     pub(super) fn hold(&mut self, id: ConnectionId, outside: &mut impl Outside) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
-        let held = Held { request: outside.net().buffer(id, 0).0, answers: connection.out.len() };
+        let pieces = connection.pieces.as_ref().map_or(0, |pieces| pieces.size_bytes());
+        let request = outside.net().buffer(id, 0).0 + pieces;
+        let held = Held { request, answers: connection.out.len() };
         self.budget.count(&mut connection.held, held);
     }
 
@@ -140,6 +143,18 @@ impl Node {
         self.shard.metrics.refuse(Refusal::Memory);
         self.close(id, outside);
         self.relief_at = now;
+    }
+
+    /// Ends a connection that makes no sense.
+    pub(super) fn close_for(
+        &mut self,
+        id: ConnectionId,
+        reason: &CloseReason,
+        outside: &mut impl Outside,
+    ) {
+        tracing::debug!(connection = id.0, %reason, "connection closed");
+        self.shard.metrics.refuse(reason.refusal());
+        self.close(id, outside);
     }
 
     /// Ends a connection.

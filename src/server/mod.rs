@@ -10,4 +10,5 @@ mod clients;
 pub mod command;
 pub mod data_dir;
 pub mod outside;
+mod pieces;
 pub mod turn;

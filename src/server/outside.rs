@@ -12,7 +12,7 @@ use crate::runtime::network::{NetEvent, Network};
 use crate::runtime::servant::Servant;
 use crate::runtime::waker::Waker;
 use crate::server::turn::Outside;
-use crate::shard::opening::{OpenerDone, OpenerJob};
+use crate::shard::opening::{Chore, Ended};
 use crate::shard::{Mail, Post};
 use crate::storage::{Commit, CommitDone, Job, JobDone};
 
@@ -35,10 +35,10 @@ pub struct RealOutside {
     pub jobs: Receiver<JobDone>,
     /// Jobs that are out.
     pub jobs_out: usize,
-    /// The thread that opens batches.
-    pub opener: Servant<OpenerJob>,
+    /// The thread that opens batches, and cuts large requests.
+    pub opener: Servant<Chore>,
     /// Its results.
-    pub openings: Receiver<OpenerDone>,
+    pub openings: Receiver<Ended>,
     /// Mail from siblings.
     pub inbox: Receiver<Mail>,
     /// The boxes of all shards, this one included, by index.
@@ -99,11 +99,11 @@ impl Outside for RealOutside {
         Some(done)
     }
 
-    fn start_opening(&mut self, job: OpenerJob) {
-        self.opener.run(job);
+    fn start_opening(&mut self, chore: Chore) {
+        self.opener.run(chore);
     }
 
-    fn finished_opening(&mut self) -> Option<OpenerDone> {
+    fn finished_opening(&mut self) -> Option<Ended> {
         self.openings.try_recv()
     }
 

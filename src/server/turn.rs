@@ -10,6 +10,7 @@
 //! It lives here and not in `shard` because it is the one place that sees both the connections (net,
 //! api) above a shard and the servants below it.
 
+use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use crate::net::budget::Budget;
 use crate::net::connection::{Connection, Next, Served};
 use crate::runtime::cpu;
 use crate::runtime::network::{ConnectionId, NetEvent, Network, Sent};
-use crate::shard::opening::{OpenerDone, OpenerJob};
+use crate::shard::opening::{Chore, Ended};
 use crate::shard::{CONTROLLER, Mail, Post, Shard, Slot};
 use crate::storage::{Commit, CommitDone, Job, JobDone, StoreEvent};
 
@@ -46,10 +47,10 @@ pub trait Outside {
     fn start_job(&mut self, job: Job);
     /// A job that ended.
     fn finished_job(&mut self) -> Option<JobDone>;
-    /// Hands batches to the opener, which is idle.
-    fn start_opening(&mut self, job: OpenerJob);
-    /// What the opener has done.
-    fn finished_opening(&mut self) -> Option<OpenerDone>;
+    /// Hands a chore to the opener, which is idle.
+    fn start_opening(&mut self, chore: Chore);
+    /// A chore that ended.
+    fn finished_opening(&mut self) -> Option<Ended>;
     /// Mail from a sibling.
     fn mail(&mut self) -> Option<Mail>;
     /// Mail for a sibling; given back when its box is full.
@@ -102,14 +103,16 @@ pub struct Node {
     /// Connections whose next request may be served now.
     pub(super) ready: Vec<ConnectionId>,
     /// Connections whose produce request waits for room in the journal.
-    stalled: Vec<ConnectionId>,
+    pub(super) stalled: Vec<ConnectionId>,
+    /// Connections the next piece of whose request can be served.
+    pub(super) in_pieces: VecDeque<ConnectionId>,
     events: Vec<NetEvent>,
     store_events: Vec<StoreEvent>,
     jobs: Vec<Job>,
     /// Requests that this turn has ended.
-    served: Vec<Served>,
+    pub(super) served: Vec<Served>,
     /// What this turn does.
-    work: Turn,
+    pub(super) work: Turn,
     /// A log that is read back goes on in the next turn.
     loads: bool,
     accepting: bool,
@@ -132,6 +135,7 @@ impl Node {
             dirty: Vec::new(),
             ready: Vec::new(),
             stalled: Vec::new(),
+            in_pieces: VecDeque::new(),
             events: Vec::new(),
             store_events: Vec::new(),
             jobs: Vec::new(),
@@ -170,7 +174,13 @@ impl Node {
         self.admit_waiting(outside);
         self.close_idle(outside);
         self.mind_memory(outside);
+        if self.shard.in_slice {
+            self.serve_piece(outside);
+        }
         self.serve_all(outside);
+        if self.shard.in_slice {
+            api::change::create_missing(&mut self.shard);
+        }
         if let Some(commit) = self.shard.store.commit(self.shard.now) {
             outside.start_commit(commit);
         }
@@ -212,7 +222,8 @@ impl Node {
         }
         let stop = self.stopping_until.unwrap_or(Moment::NEVER);
         let waiting = self.admission.next_deadline(&self.shard.limits, now);
-        let own = self.idle_look_at.min(self.relief_at).min(waiting).min(stop);
+        let piece = if self.in_pieces.is_empty() { Moment::NEVER } else { self.shard.slice_at };
+        let own = self.idle_look_at.min(self.relief_at).min(waiting).min(stop).min(piece);
         let next = self.shard.next_deadline().min(own);
         (next != Moment::NEVER).then(|| next.since(now))
     }
@@ -230,20 +241,21 @@ impl Node {
             self.shard.store.on_job(done, now, &mut events);
             self.ready.append(&mut self.stalled);
         }
-        while let Some(done) = outside.finished_opening() {
+        while let Some(ended) = outside.finished_opening() {
             self.work.results += 1;
             self.shard.openings.ended();
-            let opening = match done {
-                OpenerDone::Produce(opening) => opening,
-                OpenerDone::Find(done) => {
-                    self.shard.store.on_lookup(done, &mut events);
+            let ended = match ended {
+                Ended::Found(found) => {
+                    self.shard.store.on_lookup(found, &mut events);
                     continue;
                 }
+                ended => ended,
             };
-            let id = ConnectionId(opening.call.slot.connection);
+            let Some(slot) = ended.slot() else { continue };
+            let id = ConnectionId(slot.connection);
             // Its connection may be gone; then nobody wants it any more.
             if let Some(connection) = self.connections.get_mut(&id) {
-                connection.opened = Some(Box::new(opening));
+                connection.opened = Some(Box::new(ended));
                 self.ready.push(id);
             }
         }
@@ -260,15 +272,16 @@ impl Node {
             match mail {
                 Mail::Request { call, frame } => {
                     let slot = call.slot;
-                    let outcome = api::dispatch(&mut self.shard, slot, call.peer, &frame);
+                    // Where it came from it was cut if it was large.
+                    let outcome = api::dispatch_piece(&mut self.shard, slot, call.peer, &frame);
                     match outcome {
                         api::Outcome::Answer(answer) => self.shard.send(slot, answer),
-                        api::Outcome::Parked | api::Outcome::Opening | api::Outcome::Silent => {}
                         api::Outcome::Close(reason) => {
                             tracing::debug!(%reason, "a forwarded request makes no sense");
                             let mail = Mail::Close { slot };
                             self.shard.post.push(Post { to: slot.shard, mail });
                         }
+                        _ => {}
                     }
                 }
                 Mail::Close { slot } => self.close(ConnectionId(slot.connection), outside),
@@ -278,9 +291,7 @@ impl Node {
                     let mail = Mail::Applied { by: self.shard.index, number };
                     self.shard.post.push(Post { to: CONTROLLER, mail });
                 }
-                Mail::CreateMissing { names } => {
-                    api::change::create_missing(&mut self.shard, names);
-                }
+                Mail::CreateMissing { names } => self.shard.miss(names),
                 Mail::Applied { by, number } => self.shard.on_applied(by, number),
                 Mail::Observe { whole, to } => {
                     let mut observed = self.shard.observe(cpu::thread_id(), whole);
@@ -314,9 +325,7 @@ impl Node {
         loop {
             for id in ready.drain(..) {
                 if let Err(reason) = self.serve(id, outside) {
-                    tracing::debug!(connection = id.0, %reason, "connection closed");
-                    self.shard.metrics.refuse(reason.refusal());
-                    self.close(id, outside);
+                    self.close_for(id, &reason, outside);
                 }
             }
             self.shard.answer_fetches();
@@ -327,7 +336,10 @@ impl Node {
                     self.close(id, outside);
                 }
                 if let Some(connection) = self.connections.get_mut(&id) {
-                    connection.answer(slot.sequence, answer, &mut self.served);
+                    match &mut connection.pieces {
+                        Some(pieces) if pieces.call.slot == slot => pieces.answer(answer),
+                        _ => connection.answer(slot.sequence, answer, &mut self.served),
+                    }
                     self.dirty.push(id);
                     ready.push(id);
                 }
@@ -347,16 +359,15 @@ impl Node {
         id: ConnectionId,
         outside: &mut impl Outside,
     ) -> Result<(), api::CloseReason> {
-        let Some(connection) = self.connections.get_mut(&id) else { return Ok(()) };
-        if self.stopping_until.is_some() {
-            return Ok(());
+        let Some(mut connection) = self.connections.get_mut(&id) else { return Ok(()) };
+        if connection.opened.is_some() || connection.pieces.is_some() {
+            self.go_on(id)?;
+            let Some(same) = self.connections.get_mut(&id) else { return Ok(()) };
+            connection = same;
         }
-        if let Some(opening) = connection.opened.take_if(|_| !self.shard.store.is_full()) {
-            let sequence = opening.call.slot.sequence;
-            let outcome = api::produce::go_on(&mut self.shard, *opening);
-            connection.settle(sequence, outcome, &mut self.served)?;
-        } else if connection.opened.is_some() {
-            self.stalled.push(id);
+        if self.stopping_until.is_some() {
+            self.dirty.push(id);
+            return Ok(());
         }
         let net = outside.net();
         let mut used = 0;
@@ -443,8 +454,8 @@ impl Node {
 
     fn has_stopped(&self) -> bool {
         let Some(until) = self.stopping_until else { return false };
-        let answered =
-            self.shard.has_settled() && self.connections.values().all(|c| c.out.is_empty());
+        let is_done = |c: &Connection| c.out.is_empty() && !c.has_begun;
+        let answered = self.shard.has_settled() && self.connections.values().all(is_done);
         answered || self.shard.now >= until
     }
 }

@@ -14,10 +14,12 @@ pub mod observe;
 pub mod opening;
 pub mod park;
 pub mod partition;
+pub mod pieces;
 pub mod sessions;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -39,7 +41,7 @@ pub use groups::GroupCall;
 use load::Loading;
 pub use mail::{Mail, Post, ShardIndex};
 use metadata::{METADATA_PARTITION, METADATA_TOPIC, Publisher};
-use opening::Openings;
+use opening::{Chore, Openings};
 use park::{Fetches, ParkedAck};
 use partition::Partitions;
 use sessions::Sessions;
@@ -47,6 +49,13 @@ use sessions::Sessions;
 /// The shard that holds the controller and the metadata log.
 pub const CONTROLLER: ShardIndex = ShardIndex(0);
 
+/// From one turn with a slice to the next: others get most of the core meanwhile. Without a pause the
+/// scheduler would take the thread for a greedy one, and let it wait for the servants' turns.
+const SLICE_PAUSE: Duration = Duration::from_micros(200);
+/// Topics that may wait to be created.
+const MISSING_MAX: usize = 10_000;
+/// Partitions of a session that is given back at once.
+const DROPPED_MAX: usize = 1000;
 /// What a partition of a fetch session takes, about.
 const SESSION_PARTITION_BYTES: usize = 256;
 
@@ -87,7 +96,7 @@ pub struct Shard {
     pub sessions: Sessions,
     /// Fetches that found too little.
     pub fetches: Fetches,
-    /// Produce requests whose batches are being opened.
+    /// Requests that the opener works on.
     pub openings: Openings,
     /// The groups whose records this node leads.
     pub groups: Groups<GroupCall>,
@@ -98,12 +107,19 @@ pub struct Shard {
     pub failed: bool,
     /// State of the random numbers that topic ids are made of.
     pub random: u64,
+    /// On the controller's shard, topics to create for clients that asked about them.
+    pub missing: VecDeque<String>,
     /// Answers to requests that were parked, for connections of this shard.
     pub outbox: Vec<(Slot, Answer)>,
     /// Mail for sibling shards.
     pub post: Vec<Post>,
     /// What is counted.
     pub metrics: NodeMetrics,
+    /// This turn does a slice of what takes too long for one: one piece of a large request, one slice
+    /// of a large fetch, some of the topics that are missed.
+    pub in_slice: bool,
+    /// When the next one does, if there is any.
+    pub slice_at: Moment,
     /// Memory that answers may still take in this turn.
     pub answer_room: usize,
 }
@@ -152,9 +168,12 @@ impl Shard {
             effects: Vec::new(),
             failed: false,
             random,
+            missing: VecDeque::new(),
             outbox: Vec::new(),
             post: Vec::new(),
             metrics: NodeMetrics::default(),
+            in_slice: true,
+            slice_at: Moment(0),
             answer_room: usize::MAX,
         }
     }
@@ -180,6 +199,11 @@ impl Shard {
         (self.now, self.wall) = (now, wall);
         self.openings.begin_turn();
         self.store.begin_turn();
+        self.in_slice = now >= self.slice_at;
+        if self.in_slice {
+            self.slice_at = now + SLICE_PAUSE;
+            self.fetches.begin_slice();
+        }
     }
 
     /// Does what is due.
@@ -202,13 +226,22 @@ impl Shard {
 
     /// When [`Self::on_time`] or [`Self::answer_fetches`] has something to do.
     pub fn next_deadline(&self) -> Moment {
+        let slices = !self.missing.is_empty() || self.fetches.has_slices();
+        let slice_at = if slices { self.slice_at } else { Moment::NEVER };
         let requests = self.acks.next_deadline().min(self.fetches.next_deadline());
-        requests.min(self.groups.next_deadline()).min(self.store.next_deadline())
+        slice_at.min(requests).min(self.groups.next_deadline()).min(self.store.next_deadline())
     }
 
     /// Sends a request, as it came, to the controller's shard; the answer comes to the call's slot.
     pub fn forward(&mut self, call: Call, frame: Bytes) {
         self.post.push(Post { to: CONTROLLER, mail: Mail::Request { call, frame } });
+    }
+
+    /// Topics are missed: they are created soon, but for those beyond [`MISSING_MAX`], which their
+    /// clients will ask about again.
+    pub fn miss(&mut self, names: Vec<String>) {
+        let room = MISSING_MAX.saturating_sub(self.missing.len());
+        self.missing.extend(names.into_iter().take(room));
     }
 
     /// Answers a parked request, wherever its connection lives.
@@ -243,6 +276,13 @@ impl Shard {
     pub fn has_settled(&self) -> bool {
         let metadata = self.publisher.as_ref().is_none_or(Publisher::has_settled);
         self.acks.is_empty() && self.group_appends.values().all(VecDeque::is_empty) && metadata
+    }
+
+    /// Ends a fetch session, if there is one with this id.
+    pub fn close_session(&mut self, id: i32) {
+        if let Some(session) = self.sessions.take(id).filter(|s| s.len() > DROPPED_MAX) {
+            self.openings.push(Chore::Drop(session));
+        }
     }
 
     /// A connection of this shard is gone.

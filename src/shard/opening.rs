@@ -1,17 +1,19 @@
-//! Produce requests with batches that have to be opened, which takes too long for a turn; and the
+//! Requests that the opener works on, which takes too long for a turn: produce requests with batches
+//! that have to be opened, and large requests that are cut into pieces (`shard::pieces`); and the
 //! opener's time, which the batches of lookups (`storage::lookups`) have by turns with them.
 //!
 //! Flow: `api::produce` finds such a batch, opens it at once if it is cheap, and else puts the whole
-//! request here, before any of it is appended -> the turn hands one [`Opening`] at a time to the opener
+//! request here, before any of it is appended -> the turn hands one [`Chore`] at a time to the opener
 //! (`runtime::servant`) -> it comes back as an event of a later turn -> `api::produce` serves the request
 //! from its start, with what came of opening its batches. Meanwhile the connection is not served, as in
 //! Kafka, so what a client sends stays in order.
 //!
 //! Invariants:
-//! - O1. One job of the opener is out at a time; a connection has one opening at most, out or waiting. So
-//!   their memory is that of the requests, which is counted, and once what opening takes.
-//! - O2. A connection that is gone takes its waiting opening with it.
+//! - O1. One chore is out at a time; a connection has one at most, out or waiting. So their memory is
+//!   that of the requests, which is counted, and once what a chore takes.
+//! - O2. A connection that is gone takes its waiting chore with it.
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::ops::Range;
 
@@ -22,7 +24,8 @@ use crate::partition::append::Rules;
 use crate::partition::open::{Opened, open, open_small};
 use crate::runtime::disk::ServantJob;
 use crate::runtime::network::ConnectionId;
-use crate::shard::Call;
+use crate::shard::pieces::{Cut, Joined, Pieces, Whole};
+use crate::shard::{Call, Slot};
 use crate::storage::{Lookup, LookupDone, Store};
 use crate::wire::batch::BatchHeader;
 
@@ -57,6 +60,86 @@ pub struct ToOpen {
     pub opened: Option<Opened>,
 }
 
+/// Work for the opener.
+#[derive(Debug)]
+pub enum Chore {
+    /// Open the batches of a produce request.
+    Open(Opening),
+    /// Look for records by time.
+    Find(Lookup),
+    /// Cut a large request.
+    Cut(Whole),
+    /// Join the answers to its pieces.
+    Join(Pieces),
+    /// Give back something that consists of very many parts.
+    Drop(Box<dyn Any + Send>),
+}
+
+/// What comes back from the opener.
+#[derive(Debug)]
+pub enum Ended {
+    /// A produce request whose batches are opened.
+    Opened(Opening),
+    /// What was found.
+    Found(LookupDone),
+    /// A request in pieces.
+    Cut(Cut),
+    /// The answer to one.
+    Joined(Joined),
+    /// It is given back.
+    Dropped,
+}
+
+impl Chore {
+    fn connection(&self) -> Option<u64> {
+        match self {
+            Self::Open(opening) => Some(opening.call.slot.connection),
+            Self::Cut(whole) => Some(whole.call.slot.connection),
+            Self::Join(pieces) => Some(pieces.call.slot.connection),
+            Self::Find(_) | Self::Drop(_) => None,
+        }
+    }
+
+    fn size_bytes(&self) -> usize {
+        match self {
+            Self::Open(opening) => opening.size_bytes(),
+            Self::Find(lookup) => lookup.size_bytes(),
+            Self::Cut(whole) => whole.frame.len(),
+            Self::Join(pieces) => pieces.size_bytes(),
+            Self::Drop(_) => 0,
+        }
+    }
+}
+
+impl Ended {
+    /// The request that it belongs to.
+    pub fn slot(&self) -> Option<Slot> {
+        match self {
+            Self::Opened(opening) => Some(opening.call.slot),
+            Self::Cut(cut) => Some(cut.call.slot),
+            Self::Joined(joined) => Some(joined.call.slot),
+            Self::Found(_) | Self::Dropped => None,
+        }
+    }
+}
+
+impl ServantJob for Chore {
+    type Done = Ended;
+
+    fn run(self) -> Ended {
+        match self {
+            Self::Open(opening) => Ended::Opened(opening.run()),
+            Self::Find(lookup) => Ended::Found(lookup.run()),
+            Self::Cut(whole) => Ended::Cut(whole.cut()),
+            Self::Join(pieces) => Ended::Joined(pieces.join()),
+            Self::Drop(parts) => {
+                drop(parts);
+                Ended::Dropped
+            }
+        }
+    }
+}
+
 impl Opening {
     fn size_bytes(&self) -> usize {
         let anew = |b: &ToOpen| match &b.opened {
@@ -65,51 +148,24 @@ impl Opening {
         };
         self.body.len() + self.batches.iter().map(anew).sum::<usize>()
     }
-}
 
-/// What the opener does.
-#[derive(Debug)]
-pub enum OpenerJob {
-    /// Opens the batches of a produce request.
-    Produce(Opening),
-    /// Looks for records by time.
-    Find(Lookup),
-}
-
-/// What came of it.
-#[derive(Debug)]
-pub enum OpenerDone {
-    /// Its batches are opened.
-    Produce(Opening),
-    /// What was found.
-    Find(LookupDone),
-}
-
-impl ServantJob for OpenerJob {
-    type Done = OpenerDone;
-
-    fn run(self) -> OpenerDone {
-        match self {
-            Self::Produce(mut opening) => {
-                for batch in opening.batches.iter_mut().filter(|b| b.opened.is_none()) {
-                    let bytes = &opening.body[batch.range.clone()];
-                    batch.opened = Some(open(&batch.header, bytes, &batch.rules, batch.wall));
-                }
-                OpenerDone::Produce(opening)
-            }
-            Self::Find(lookup) => OpenerDone::Find(lookup.run()),
+    fn run(mut self) -> Self {
+        for batch in self.batches.iter_mut().filter(|b| b.opened.is_none()) {
+            let bytes = &self.body[batch.range.clone()];
+            batch.opened = Some(open(&batch.header, bytes, &batch.rules, batch.wall));
         }
+        self
     }
 }
 
-/// The openings of one node.
+/// The chores of one node.
 #[derive(Debug)]
 pub struct Openings {
     /// Plain bytes that each turn opens itself.
     pub room_per_turn: usize,
     room: usize,
-    waiting: VecDeque<Opening>,
-    /// Memory of the job that is out.
+    waiting: VecDeque<Chore>,
+    /// Memory of the one that is out.
     out: Option<usize>,
     /// A lookup is next, when there is one.
     looks: bool,
@@ -141,32 +197,29 @@ impl Openings {
     }
 
     /// A request waits for the opener.
-    pub fn push(&mut self, opening: Opening) {
-        self.waiting_bytes += opening.size_bytes();
-        self.waiting.push_back(opening);
+    pub fn push(&mut self, chore: Chore) {
+        self.waiting_bytes += chore.size_bytes();
+        self.waiting.push_back(chore);
     }
 
-    /// The next job for the opener, if it is idle. O1.
-    pub fn next_job(&mut self, store: &mut Store) -> Option<OpenerJob> {
+    /// The next one for the opener, if it is idle. O1.
+    pub fn next_job(&mut self, store: &mut Store) -> Option<Chore> {
         if self.out.is_some() {
             return None;
         }
         self.looks = !self.looks;
-        let lookup = |store: &mut Store| store.next_lookup().map(OpenerJob::Find);
+        let lookup = |store: &mut Store| store.next_lookup().map(Chore::Find);
         let first = if self.looks { lookup(store) } else { None };
-        let job = first.or_else(|| self.next_opening(store)).or_else(|| lookup(store))?;
-        self.out = Some(match &job {
-            OpenerJob::Produce(opening) => opening.size_bytes(),
-            OpenerJob::Find(lookup) => lookup.size_bytes(),
-        });
-        Some(job)
+        let chore = first.or_else(|| self.next_waiting(store)).or_else(|| lookup(store))?;
+        self.out = Some(chore.size_bytes());
+        Some(chore)
     }
 
-    fn next_opening(&mut self, store: &Store) -> Option<OpenerJob> {
+    fn next_waiting(&mut self, store: &Store) -> Option<Chore> {
         // What is opened while nothing can be appended would pile up.
-        let opening = if store.is_full() { None } else { self.waiting.pop_front() }?;
-        self.waiting_bytes -= opening.size_bytes();
-        Some(OpenerJob::Produce(opening))
+        let chore = if store.is_full() { None } else { self.waiting.pop_front() }?;
+        self.waiting_bytes -= chore.size_bytes();
+        Some(chore)
     }
 
     /// The one that was out is back.
@@ -176,10 +229,10 @@ impl Openings {
 
     /// O2.
     pub fn drop_connection(&mut self, connection: ConnectionId) {
-        let is_its = |o: &Opening| o.call.slot.connection == connection.0;
+        let is_its = |chore: &Chore| chore.connection() == Some(connection.0);
         if let Some(at) = self.waiting.iter().position(is_its) {
             let gone = self.waiting.remove(at);
-            self.waiting_bytes -= gone.map_or(0, |o| o.size_bytes());
+            self.waiting_bytes -= gone.map_or(0, |chore| chore.size_bytes());
         }
     }
 
@@ -192,26 +245,18 @@ impl Openings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shard::{ShardIndex, Slot};
+    use crate::shard::ShardIndex;
     use crate::sim::disk::SimDisk;
     use crate::storage::StoreConfig;
     use std::net::{IpAddr, Ipv4Addr};
     use std::sync::Arc;
 
-    fn opening(connection: u64, bytes: usize) -> Opening {
+    fn opening(connection: u64, bytes: usize) -> Chore {
         let slot = Slot { shard: ShardIndex(0), connection, sequence: 0 };
         let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let client_id = "".into();
         let call = Call { slot, api_key: 0, version: 9, correlation_id: 0, client_id, peer };
-        Opening { call, body: Bytes::from(vec![0; bytes]), batches: Vec::new() }
-    }
-
-    /// The next one, when all are of produce requests.
-    fn next(openings: &mut Openings, store: &mut Store) -> Option<Opening> {
-        openings.next_job(store).map(|job| match job {
-            OpenerJob::Produce(opening) => opening,
-            OpenerJob::Find(_) => panic!("nobody asked"),
-        })
+        Chore::Open(Opening { call, body: Bytes::from(vec![0; bytes]), batches: Vec::new() })
     }
 
     #[test]
@@ -221,16 +266,16 @@ mod tests {
         for (connection, bytes) in [(1, 10), (2, 200), (3, 3000)] {
             openings.push(opening(connection, bytes));
         }
-        let first = next(&mut openings, &mut store).unwrap();
-        assert_eq!((first.call.slot.connection, openings.size_bytes()), (1, 3210));
-        assert!(next(&mut openings, &mut store).is_none());
+        let first = openings.next_job(&mut store).unwrap();
+        assert_eq!((first.connection(), openings.size_bytes()), (Some(1), 3210));
+        assert!(openings.next_job(&mut store).is_none());
         openings.drop_connection(ConnectionId(1));
         openings.drop_connection(ConnectionId(2));
         assert_eq!(openings.size_bytes(), 3010, "what is out is counted until it is back");
         openings.ended();
-        assert_eq!(next(&mut openings, &mut store).unwrap().call.slot.connection, 3);
+        assert_eq!(openings.next_job(&mut store).unwrap().connection(), Some(3));
         openings.ended();
-        assert!(next(&mut openings, &mut store).is_none());
+        assert!(openings.next_job(&mut store).is_none());
         assert_eq!(openings.size_bytes(), 0);
     }
 }

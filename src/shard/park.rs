@@ -3,7 +3,10 @@
 //!
 //! The shard knows when to ask again, the handler's type ([`ParkedAck`], [`ParkedFetch`]) what to
 //! answer. A fetch is asked again once per turn at most, after all appends of the turn, so that one
-//! answer carries them all.
+//! answer carries them all. One that names very many partitions is looked at in slices: one slice of
+//! one such fetch in a turn that has room for one.
+
+use std::collections::VecDeque;
 
 use crate::base::{DetMap, Moment};
 use crate::purgatory::deadlines::Deadlines;
@@ -40,6 +43,12 @@ pub trait ParkedFetch {
     fn size_bytes(&self) -> usize;
     /// Looks again; `None` when it goes on waiting, perhaps to a new deadline.
     fn look(&mut self, shard: &mut Shard, expired: bool) -> Option<Answer>;
+    /// Whether the next look is a slice of a long one, for which it waits for its turn.
+    fn in_slices(&self) -> bool {
+        false
+    }
+    /// Something that it wants has moved between two slices.
+    fn moved(&mut self) {}
 }
 
 /// Parked fetches; a connection has one at most.
@@ -50,6 +59,10 @@ pub struct Fetches {
     bytes: usize,
     /// To be asked again in this turn.
     woken: Vec<ConnectionId>,
+    /// In the middle of a long look, in the order of their slices.
+    in_slices: VecDeque<ConnectionId>,
+    /// The one whose slice is due in this turn.
+    slice: Option<ConnectionId>,
 }
 
 impl Fetches {
@@ -58,8 +71,17 @@ impl Fetches {
         let connection = ConnectionId(fetch.slot().connection);
         self.deadlines.insert(fetch.deadline(), connection);
         self.bytes += fetch.size_bytes();
+        if fetch.in_slices() {
+            self.in_slices.push_back(connection);
+        } else {
+            self.woken.push(connection);
+        }
         self.parked.insert(connection, fetch);
-        self.woken.push(connection);
+    }
+
+    /// A turn with a slice begins.
+    pub fn begin_slice(&mut self) {
+        self.slice = self.in_slices.pop_front();
     }
 
     /// Asks the fetch of this connection again.
@@ -99,6 +121,11 @@ impl Fetches {
     pub fn has_woken(&self) -> bool {
         !self.woken.is_empty()
     }
+
+    /// Whether some are in the middle of a long look.
+    pub fn has_slices(&self) -> bool {
+        !self.in_slices.is_empty() || self.slice.is_some()
+    }
 }
 
 impl Shard {
@@ -112,20 +139,37 @@ impl Shard {
         woken.dedup();
         for connection in woken.drain(..) {
             let Some(mut fetch) = self.fetches.parked.remove(&connection) else { continue };
-            let (slot, deadline) = (fetch.slot(), fetch.deadline());
-            if let Some(answer) = fetch.look(self, deadline <= self.now) {
-                self.fetches.deadlines.remove(deadline, connection);
-                self.fetches.bytes -= fetch.size_bytes();
-                self.send(slot, answer);
-            } else {
-                if fetch.deadline() != deadline {
-                    self.fetches.deadlines.remove(deadline, connection);
-                    self.fetches.deadlines.insert(fetch.deadline(), connection);
-                }
+            if fetch.in_slices() {
+                fetch.moved();
                 self.fetches.parked.insert(connection, fetch);
+            } else {
+                self.look(connection, fetch);
             }
+        }
+        if let Some(connection) = self.fetches.slice.take()
+            && let Some(fetch) = self.fetches.parked.remove(&connection)
+        {
+            self.look(connection, fetch);
         }
         woken.append(&mut self.fetches.woken);
         self.fetches.woken = woken;
+    }
+
+    fn look(&mut self, connection: ConnectionId, mut fetch: Box<dyn ParkedFetch>) {
+        let (slot, deadline, bytes) = (fetch.slot(), fetch.deadline(), fetch.size_bytes());
+        if let Some(answer) = fetch.look(self, deadline <= self.now) {
+            self.fetches.deadlines.remove(deadline, connection);
+            self.fetches.bytes -= bytes;
+            return self.send(slot, answer);
+        }
+        if fetch.deadline() != deadline {
+            self.fetches.deadlines.remove(deadline, connection);
+            self.fetches.deadlines.insert(fetch.deadline(), connection);
+        }
+        self.fetches.bytes = self.fetches.bytes + fetch.size_bytes() - bytes;
+        if fetch.in_slices() {
+            self.fetches.in_slices.push_back(connection);
+        }
+        self.fetches.parked.insert(connection, fetch);
     }
 }

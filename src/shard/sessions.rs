@@ -102,21 +102,24 @@ pub struct Session {
 }
 
 impl Session {
-    fn new(by_id: bool, now: Moment) -> Self {
+    /// A session without partitions, but with room for so many.
+    pub fn new(by_id: bool, partitions: usize, now: Moment) -> Self {
+        let mut by_name = DetMap::default();
+        by_name.reserve(partitions);
         Self {
             epoch: 1,
             by_id,
             used_at: now,
             next_order: 0,
-            by_name: DetMap::default(),
-            places: Slab::new(),
+            by_name,
+            places: Slab::with_capacity(partitions),
             fresh: BTreeMap::new(),
             parked: None,
         }
     }
 
-    /// E1.
-    fn put(&mut self, wanted: Wanted) {
+    /// Takes in a partition, new or anew. E1.
+    pub fn put(&mut self, wanted: Wanted) {
         let key = (wanted.topic.clone(), wanted.partition);
         if let Some(&at) = self.by_name.get(&key) {
             let place = &mut self.places[at];
@@ -274,6 +277,13 @@ impl Sessions {
         by_id: bool,
         now: Moment,
     ) -> Option<i32> {
+        let mut session = Box::new(Session::new(by_id, 0, now));
+        wanted.into_iter().for_each(|w| session.put(w));
+        self.insert(session, now)
+    }
+
+    /// Opens this session; as [`Self::open`].
+    pub fn insert(&mut self, session: Box<Session>, now: Moment) -> Option<i32> {
         if self.open.len() >= self.slots_max {
             let oldest = self.open.iter().min_by_key(|(id, s)| (s.used_at, **id))?;
             let (id, idle) = (*oldest.0, now.since(oldest.1.used_at));
@@ -282,13 +292,11 @@ impl Sessions {
             }
             self.open.remove(&id);
         }
-        let mut session = Session::new(by_id, now);
-        wanted.into_iter().for_each(|w| session.put(w));
         if session.is_empty() || self.counts().1 + session.len() > self.partitions_max {
             return None;
         }
         let id = self.fresh_id();
-        self.open.insert(id, Box::new(session));
+        self.open.insert(id, session);
         Some(id)
     }
 
@@ -329,11 +337,6 @@ impl Sessions {
         Ok(true)
     }
 
-    /// Ends a session.
-    pub fn close(&mut self, id: i32) {
-        self.open.remove(&id);
-    }
-
     /// The place has moved. The connection that waits for it, if one does; `None` when there is no
     /// such place any more.
     fn mark(&mut self, id: i32, at: usize, log: LogId) -> Option<Option<ConnectionId>> {
@@ -343,7 +346,7 @@ impl Sessions {
         Some(session.parked)
     }
 
-    /// Takes a session out while the shard is read for it; [`Self::put_back`] follows.
+    /// Takes a session out: it ends, or the shard is read for it and [`Self::put_back`] follows.
     pub fn take(&mut self, id: i32) -> Option<Box<Session>> {
         self.open.remove(&id)
     }
@@ -406,7 +409,7 @@ mod tests {
         sessions.open.get_mut(&id).unwrap().epoch = i32::MAX;
         assert_eq!(sessions.advance((id, i32::MAX), false, [], [], Moment(0)), Ok(true));
         assert_eq!(sessions.advance((id, 1), false, [], [], Moment(0)), Ok(true));
-        sessions.close(id);
+        sessions.take(id);
         let gone = sessions.advance((id, 2), false, [], [], Moment(0));
         assert_eq!(gone, Err(SessionError::NotFound(id)));
     }
@@ -480,7 +483,7 @@ mod tests {
             session.places[0].log = Some(log);
             watchers.add((id, &session), 0, log, &sessions);
             sessions.put_back(id, session);
-            sessions.close(id);
+            sessions.take(id);
         }
         assert!(watchers.places.len() <= SWEEP_MIN, "{}", watchers.places.len());
     }

@@ -14,7 +14,7 @@ use crate::base::{Moment, WallMs};
 use crate::runtime::disk::{BackJob, Disk, ServantJob};
 use crate::runtime::network::{NetEvent, Network};
 use crate::server::turn::Outside;
-use crate::shard::opening::{OpenerDone, OpenerJob};
+use crate::shard::opening::{Chore, Ended};
 use crate::shard::{Mail, Post};
 use crate::sim::net::SimNet;
 use crate::storage::{Commit, CommitDone, Job, JobDone};
@@ -31,9 +31,9 @@ pub struct SimOutside {
     pub posted_max: usize,
     commit: Option<Commit>,
     jobs: VecDeque<Job>,
-    opening: Option<OpenerJob>,
+    opening: Option<Chore>,
     commits_done: VecDeque<CommitDone>,
-    openings_done: VecDeque<OpenerDone>,
+    openings_done: VecDeque<Ended>,
     jobs_done: VecDeque<JobDone>,
     inbox: VecDeque<Mail>,
     started: Started,
@@ -95,12 +95,12 @@ impl SimOutside {
     }
 
     /// Carries out the opening that is handed out.
-    pub fn run_opening(&mut self) -> Option<OpenerDone> {
+    pub fn run_opening(&mut self) -> Option<Ended> {
         self.opening.take().map(ServantJob::run)
     }
 
     /// The node may hear of an opening.
-    pub fn tell_opening(&mut self, done: OpenerDone) {
+    pub fn tell_opening(&mut self, done: Ended) {
         self.openings_done.push_back(done);
     }
 
@@ -164,13 +164,13 @@ impl Outside for SimOutside {
         self.jobs_done.pop_front()
     }
 
-    fn start_opening(&mut self, job: OpenerJob) {
+    fn start_opening(&mut self, chore: Chore) {
         assert!(self.opening.is_none(), "one opening at a time");
-        self.opening = Some(job);
+        self.opening = Some(chore);
         self.started.openings += 1;
     }
 
-    fn finished_opening(&mut self) -> Option<OpenerDone> {
+    fn finished_opening(&mut self) -> Option<Ended> {
         self.openings_done.pop_front()
     }
 

@@ -17,7 +17,7 @@ use super::files::Make;
 use super::jobs::{Done, Job, JobDone, Seal, Work, WriteWork};
 use super::log::Log;
 use super::ring::chunk_path;
-use super::store::{Removal, Store};
+use super::store::Store;
 use super::tail::block_floor;
 use super::{LogId, StorageError, StoreEvent, files};
 use crate::base::{Moment, Offset};
@@ -64,13 +64,13 @@ impl Store {
             let Some(log) = self.logs[id.0 as usize].as_deref_mut() else { continue };
             log.disk.wanted = false;
             let unknown = !log.disk.made && log.disk.created_in.is_none();
-            let blocked = self.removals.iter().any(|r| !r.done && r.dir == log.dir);
-            if unknown || blocked || log.stuck || log.disk.writing {
+            if unknown || self.removals.has(&log.dir) || log.stuck || log.disk.writing {
                 continue;
             }
-            let after = self.removals.iter().filter(|r| r.tp == log.tp).map(|r| r.sequence).max();
-            let make = Make { topic: log.tp.topic, after: after.map(|s| (self.generation, s)) };
-            let make = (!log.disk.made).then_some(make);
+            let make = (!log.disk.made).then(|| {
+                let after = self.removals.last_of(log.tp);
+                Make { topic: log.tp.topic, after: after.map(|s| (self.generation, s)) }
+            });
             if let Some(work) = build_write(log, make, &self.config) {
                 log.disk.writing = true;
                 log.disk.writing_upto = work.upto;
@@ -113,7 +113,7 @@ impl Store {
         if let Some(id) = log {
             if let Some(log) = self.log_mut(id) {
                 log.disk.jobs_out -= 1;
-            } else if let Some(removal) = self.removals.iter_mut().find(|r| r.log == id) {
+            } else if let Some(removal) = self.removals.going.get_mut(&id) {
                 removal.jobs_out -= 1;
                 self.start_removals();
             }
@@ -175,7 +175,7 @@ impl Store {
 
     /// Starts to remove the directories of deleted logs.
     pub(super) fn start_removals(&mut self) {
-        for removal in &mut self.removals {
+        for removal in self.removals.going.values_mut() {
             if removal.chunk.is_some() && removal.jobs_out == 0 && !removal.started {
                 removal.started = true;
                 let work = Work::RemoveLog(removal.dir.clone());
@@ -193,11 +193,7 @@ impl Store {
         if let Err(error) = result {
             return self.fail_all(error, out);
         }
-        // Byte by byte: there may be thousands, and paths compare slowly.
-        let is_of = |r: &&mut Removal| r.started && !r.done && r.dir.as_os_str() == dir.as_os_str();
-        for removal in self.removals.iter_mut().filter(is_of) {
-            removal.done = true;
-        }
+        self.removals.on_removed(dir);
         if let Some(&id) = self.by_dir.get(dir) {
             self.want_write(id);
         }

@@ -114,8 +114,7 @@ impl Store {
     pub(super) fn finish_checkpoint(&mut self) {
         let Some(checkpoint) = &mut self.checkpoint else { return };
         let upto = checkpoint.upto;
-        let removing =
-            self.removals.iter().any(|r| r.chunk.is_none() || (!r.done && r.chunk <= Some(upto)));
+        let removing = self.removals.going.values().any(|r| r.chunk <= Some(upto));
         if checkpoint.waiting > 0 || checkpoint.writing || removing {
             return;
         }
@@ -158,7 +157,7 @@ impl Store {
     pub(super) fn on_checkpoint(&mut self, upto: u64, now: Moment) {
         self.ring.free_upto(upto);
         self.checkpoint = None;
-        self.removals.retain(|r| !(r.done && r.chunk.is_some_and(|c| c <= upto)));
+        self.removals.gone.retain(|r| r.chunk > Some(upto));
         self.full = false;
         self.checkpoint_at = now.plus_ms(self.config.checkpoint_ms);
     }

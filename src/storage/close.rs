@@ -21,7 +21,7 @@ impl Store {
         }
         self.failed = true;
         let dir = self.config.dir.clone();
-        for removal in self.removals.iter().filter(|r| !r.done) {
+        for removal in self.removals.going.values() {
             let fail = StorageError::disk("removing", &removal.dir);
             self.disk.remove_dir_all(&removal.dir).map_err(fail)?;
         }

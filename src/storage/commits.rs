@@ -306,7 +306,7 @@ impl Store {
                 out.push(StoreEvent::LogStartMoved { log, start });
             }
             Meta::Delete(id) => {
-                if let Some(removal) = self.removals.iter_mut().rev().find(|r| r.log == id) {
+                if let Some(removal) = self.removals.going.get_mut(&id) {
                     (removal.chunk, removal.sequence) = (Some(chunk), sequence);
                 }
             }

@@ -50,6 +50,7 @@ mod lookups;
 mod open;
 mod progress;
 mod read;
+mod removals;
 mod replay;
 mod retention;
 mod ring;

@@ -17,6 +17,7 @@ use super::jobs;
 use super::journal::Writer;
 use super::load::{self, Known};
 use super::lookups::Lookups;
+use super::removals::Removals;
 use super::replay::{LogDir, Replay};
 use super::ring::{Ring, chunk_path};
 use super::store::{Metrics, Queues, Store};
@@ -97,7 +98,7 @@ impl Store {
             metas: VecDeque::new(),
             metas_deadline: Moment::NEVER,
             queues: Queues::default(),
-            removals: Vec::new(),
+            removals: Removals::default(),
             checkpoint: None,
             checkpoint_at: Moment::NEVER,
             checkpoint_wanted: false,

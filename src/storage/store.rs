@@ -16,6 +16,7 @@ use super::jobs::{Job, Work};
 use super::journal::Writer;
 use super::log::{Append, Appended, Log, Queue};
 use super::lookups::Lookups;
+use super::removals::{Removal, Removals};
 use super::ring::Ring;
 use super::tail::block_floor;
 use super::windows::Windows;
@@ -49,21 +50,6 @@ pub struct Metrics {
     pub cache_misses: u64,
     /// Checkpoints.
     pub checkpoints: u64,
-}
-
-/// A deleted log whose directory is still there, or whose deletion the journal still tells.
-pub(super) struct Removal {
-    pub(super) dir: PathBuf,
-    pub(super) tp: TopicPartition,
-    pub(super) log: LogId,
-    /// Jobs of the log that are out.
-    pub(super) jobs_out: u32,
-    /// Journal chunk that says that the log is deleted, and the commit in it.
-    pub(super) chunk: Option<u64>,
-    pub(super) sequence: u64,
-    pub(super) started: bool,
-    /// The directory is gone.
-    pub(super) done: bool,
 }
 
 /// Work that waits for the back.
@@ -106,7 +92,7 @@ pub struct Store {
     pub(super) metas: VecDeque<(TopicPartition, Arc<str>, Meta)>,
     pub(super) metas_deadline: Moment,
     pub(super) queues: Queues,
-    pub(super) removals: Vec<Removal>,
+    pub(super) removals: Removals,
     pub(super) checkpoint: Option<Checkpoint>,
     pub(super) checkpoint_at: Moment,
     /// Something was committed that no checkpoint has seen: so many bytes.
@@ -212,7 +198,6 @@ impl Store {
             chunk: None,
             sequence: 0,
             started: false,
-            done: false,
         });
         self.metas.push_back((log.tp, Arc::clone(&log.topic), Meta::Delete(id)));
         self.metas_deadline = Moment::default();

@@ -85,6 +85,13 @@ pub enum BatchError {
     },
 }
 
+/// The `max_timestamp` of a batch whose header has not been looked at; `None` when it is cut off.
+#[inline]
+pub fn peek_max_timestamp(batch: &[u8]) -> Option<i64> {
+    let field = batch.get(35..)?.first_chunk()?;
+    Some(i64::from_be_bytes(*field))
+}
+
 impl BatchHeader {
     /// Reads the header at the start of `bytes`, which may be longer than the batch or, past the
     /// header, shorter (see [`Self::parse_whole`]). The checksum is not looked at.

@@ -43,7 +43,7 @@ pub enum FrameError {
         limit_bytes: usize,
     },
     /// More elements than one request may have.
-    #[error("the request names more than {limit} partitions")]
+    #[error("the request names more than {limit} things")]
     TooMany {
         /// The limit.
         limit: usize,

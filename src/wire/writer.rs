@@ -104,6 +104,11 @@ impl Writer {
         self.out.len()
     }
 
+    /// Writes a value of four bytes anew, `at` bytes from the start.
+    pub fn set_i32(&mut self, at: usize, v: i32) {
+        self.out[at..at + size_of::<i32>()].copy_from_slice(&v.to_be_bytes());
+    }
+
     /// Fills in the size field of `first`, the part that [`Self::response`] began, for a response of
     /// `total` bytes, size field included.
     pub fn set_size(first: &mut BytesMut, total: usize) {

@@ -11,6 +11,7 @@ mod admin;
 mod bad_input;
 mod flights;
 mod kdiff;
+mod large;
 mod restart;
 mod rules;
 mod start;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use klamm::base::{Moment, WallMs};
 use klamm::server::turn::Node;
-use klamm::shard::opening::OpenerDone;
+use klamm::shard::opening::Ended;
 use klamm::sim::Rng;
 use klamm::sim::disk::SimDisk;
 use klamm::sim::outside::SimOutside;
@@ -34,7 +34,7 @@ pub(super) enum Event {
     RunJob(usize),
     JobDone(usize, JobDone),
     RunOpening(usize),
-    OpeningDone(usize, OpenerDone),
+    OpeningDone(usize, Ended),
     Mail(usize),
     Deliver(usize),
     Read(usize),

@@ -1,0 +1,656 @@
+//! How the requests of each API are cut into pieces, and the answers joined.
+//!
+//! A piece is a request like any other, so its handler does not know about it. Only what a handler
+//! does with all of a request at once is done here before: dropping or refusing what is named twice.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
+
+use crate::api::change::TOPICS_PER_TURN;
+use crate::api::pieces::{InPieces, PIECE_MAX, Uncut};
+use crate::api::{PARTITIONS_MAX, create_topics, metadata};
+use crate::base::TopicId;
+use crate::controller::PARTITIONS_PER_REQUEST_MAX;
+use crate::msg;
+use crate::wire::StrBytes;
+use crate::wire::messages::create_topics_request::CreatableTopic;
+use crate::wire::messages::delete_topics_request::DeleteTopicState;
+use crate::wire::messages::list_offsets_request::ListOffsetsTopic;
+use crate::wire::messages::metadata_request::MetadataRequestTopic;
+use crate::wire::messages::{
+    CreateTopicsRequest, CreateTopicsResponse, DeleteRecordsRequest, DeleteRecordsResponse,
+    DeleteTopicsRequest, DeleteTopicsResponse, DescribeConfigsRequest, DescribeConfigsResponse,
+    DescribeGroupsRequest, DescribeGroupsResponse, FindCoordinatorRequest, FindCoordinatorResponse,
+    ListOffsetsRequest, ListOffsetsResponse, MetadataRequest, MetadataResponse,
+    OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse,
+    OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, ProduceRequest, ProduceResponse,
+};
+
+/// A request of this size may create, delete or describe more topics than a turn should.
+const LARGE_CHANGE_BYTES: usize = 512;
+/// Resources that one request may ask about: a few bytes in, some kilobytes out for each.
+const RESOURCES_MAX: usize = 10_000;
+/// Resources that one turn describes.
+const RESOURCES_PER_TURN: usize = 16;
+
+/// Cuts topics and their partitions. A topic that goes on is the rest of the one before, and begins a
+/// new piece.
+fn cut_topics<T: Clone, P>(
+    topics: impl IntoIterator<Item = (T, bool)>,
+    of: fn(&mut T) -> &mut Vec<P>,
+) -> Vec<(Vec<T>, bool)> {
+    let (mut pieces, mut piece, mut room) = (Vec::new(), (Vec::new(), false), PIECE_MAX);
+    for (mut topic, mut goes_on) in topics {
+        let mut partitions = mem::take(of(&mut topic)).into_iter();
+        loop {
+            if room == 0 || goes_on {
+                pieces.push(mem::replace(&mut piece, (Vec::new(), goes_on)));
+                room = PIECE_MAX;
+            }
+            let mut part = topic.clone();
+            of(&mut part).extend(partitions.by_ref().take(room));
+            room -= of(&mut part).len().max(1);
+            piece.0.push(part);
+            if partitions.len() == 0 {
+                break;
+            }
+            goes_on = true;
+        }
+    }
+    pieces.push(piece);
+    pieces
+}
+
+/// Joins what [`cut_topics`] has cut.
+fn join_topics<T, P>(all: &mut Vec<T>, more: Vec<T>, goes_on: bool, of: fn(&mut T) -> &mut Vec<P>) {
+    let mut more = more.into_iter();
+    if goes_on && let (Some(last), Some(mut rest)) = (all.last_mut(), more.next()) {
+        of(last).append(of(&mut rest));
+    }
+    all.extend(more);
+}
+
+/// Cuts a list into parts of no more than this weight, or of one item.
+fn cut_list<T>(list: Vec<T>, weight_max: usize, weight: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
+    let (mut parts, mut part, mut room) = (Vec::new(), Vec::new(), weight_max);
+    for item in list {
+        let takes = weight(&item);
+        if takes > room && !part.is_empty() {
+            parts.push(mem::take(&mut part));
+            room = weight_max;
+        }
+        room = room.saturating_sub(takes);
+        part.push(item);
+    }
+    parts.push(part);
+    parts
+}
+
+/// A copy with a change.
+fn with<Q: Clone>(request: &Q, change: impl FnOnce(&mut Q)) -> Q {
+    let mut changed = request.clone();
+    change(&mut changed);
+    changed
+}
+
+impl InPieces for ProduceRequest {
+    /// Its size says nothing; the handler counts.
+    const LARGE_BYTES: usize = usize::MAX;
+
+    fn cut(mut self, _: i16) -> Result<Vec<(Self, bool)>, Uncut<ProduceResponse>> {
+        let topics = mem::take(&mut self.topic_data);
+        if topics.iter().map(|t| t.partition_data.len()).sum::<usize>() > PARTITIONS_MAX {
+            return Err(Uncut::TooMany);
+        }
+        let topics = topics.into_iter().map(|t| (t, false));
+        Ok(cut_topics(topics, |t| &mut t.partition_data)
+            .into_iter()
+            .map(|(topics, goes_on)| (with(&self, |r| r.topic_data = topics), goes_on))
+            .collect())
+    }
+
+    fn join(all: &mut ProduceResponse, more: ProduceResponse, goes_on: bool) {
+        join_topics(&mut all.responses, more.responses, goes_on, |t| &mut t.partition_responses);
+        for node in more.node_endpoints {
+            if all.node_endpoints.iter().all(|known| known.node_id != node.node_id) {
+                all.node_endpoints.push(node);
+            }
+        }
+    }
+}
+
+/// Requests that name topics and their partitions, whose answers have the same shape.
+macro_rules! by_topic {
+    ($($request:ident $response:ident),* $(,)?) => {$(
+        impl InPieces for $request {
+            fn cut(mut self, _: i16) -> Result<Vec<(Self, bool)>, Uncut<$response>> {
+                let topics = mem::take(&mut self.topics).into_iter().map(|t| (t, false));
+                Ok(cut_topics(topics, |t| &mut t.partitions)
+                    .into_iter()
+                    .map(|(topics, goes_on)| (with(&self, |r| r.topics = topics), goes_on))
+                    .collect())
+            }
+
+            fn join(all: &mut $response, more: $response, goes_on: bool) {
+                join_topics(&mut all.topics, more.topics, goes_on, |t| &mut t.partitions);
+            }
+        }
+    )*};
+}
+
+by_topic! {
+    OffsetCommitRequest OffsetCommitResponse,
+    DeleteRecordsRequest DeleteRecordsResponse,
+    OffsetForLeaderEpochRequest OffsetForLeaderEpochResponse,
+}
+
+/// Requests that are one list, whose answers are another.
+macro_rules! by_item {
+    ($($request:ident $response:ident: $list:ident -> $rows:ident, $of:expr, $all:expr, from $large:expr;)*) => {$(
+        impl InPieces for $request {
+            const LARGE_BYTES: usize = $large;
+
+            fn cut(mut self, _: i16) -> Result<Vec<(Self, bool)>, Uncut<$response>> {
+                let list = mem::take(&mut self.$list);
+                if list.len() > $all {
+                    return Err(Uncut::TooMany);
+                }
+                let piece = |part| (with(&self, |r| r.$list = part), false);
+                Ok(cut_list(list, $of, |_| 1).into_iter().map(piece).collect())
+            }
+
+            fn join(all: &mut $response, more: $response, _: bool) {
+                all.$rows.extend(more.$rows);
+            }
+        }
+    )*};
+}
+
+by_item! {
+    DescribeGroupsRequest DescribeGroupsResponse:
+        groups -> groups, PIECE_MAX, usize::MAX, from 16 << 10;
+    FindCoordinatorRequest FindCoordinatorResponse:
+        coordinator_keys -> coordinators, PIECE_MAX, usize::MAX, from 16 << 10;
+    DescribeConfigsRequest DescribeConfigsResponse:
+        resources -> results, RESOURCES_PER_TURN, RESOURCES_MAX, from LARGE_CHANGE_BYTES;
+}
+
+impl InPieces for OffsetFetchRequest {
+    /// One group in a piece; before v8 there is but one.
+    fn cut(mut self, version: i16) -> Result<Vec<(Self, bool)>, Uncut<OffsetFetchResponse>> {
+        if version < GROUPS_FROM {
+            let Some(topics) = self.topics.take() else { return Ok(vec![(self, false)]) };
+            let parts =
+                cut_topics(topics.into_iter().map(|t| (t, false)), |t| &mut t.partition_indexes);
+            let piece = |(topics, on)| (with(&self, |r| r.topics = Some(topics)), on);
+            return Ok(parts.into_iter().map(piece).collect());
+        }
+        let mut pieces = Vec::new();
+        for mut group in mem::take(&mut self.groups) {
+            let Some(topics) = group.topics.take() else {
+                pieces.push((with(&self, |r| r.groups = vec![group]), false));
+                continue;
+            };
+            let parts =
+                cut_topics(topics.into_iter().map(|t| (t, false)), |t| &mut t.partition_indexes);
+            for (at, (topics, _)) in parts.into_iter().enumerate() {
+                let part = with(&group, |g| g.topics = Some(topics));
+                pieces.push((with(&self, |r| r.groups = vec![part]), at > 0));
+            }
+        }
+        if pieces.is_empty() {
+            pieces.push((self, false));
+        }
+        Ok(pieces)
+    }
+
+    fn join(all: &mut OffsetFetchResponse, mut more: OffsetFetchResponse, goes_on: bool) {
+        join_topics(&mut all.topics, more.topics, goes_on, |t| &mut t.partitions);
+        all.error_code = all.error_code.max(more.error_code);
+        match (all.groups.last_mut(), more.groups.first_mut()) {
+            (Some(group), Some(rest)) if goes_on => {
+                let mut topics = mem::take(&mut rest.topics);
+                let is_same = group
+                    .topics
+                    .last()
+                    .zip(topics.first())
+                    .is_some_and(|(a, b)| (&a.name, a.topic_id) == (&b.name, b.topic_id));
+                join_topics(&mut group.topics, mem::take(&mut topics), is_same, |t| {
+                    &mut t.partitions
+                });
+                group.error_code = group.error_code.max(rest.error_code);
+            }
+            _ => all.groups.extend(more.groups),
+        }
+    }
+}
+
+/// First version of OffsetFetch that is about several groups.
+const GROUPS_FROM: i16 = 8;
+
+impl InPieces for ListOffsetsRequest {
+    fn cut(mut self, _: i16) -> Result<Vec<(Self, bool)>, Uncut<ListOffsetsResponse>> {
+        let topics = mem::take(&mut self.topics).into_iter().flat_map(|topic| {
+            let (once, twice) = without_doubles(topic);
+            [(once, false)].into_iter().chain(twice.map(|twice| (twice, true)))
+        });
+        Ok(cut_topics(topics, |t| &mut t.partitions)
+            .into_iter()
+            .map(|(topics, goes_on)| (with(&self, |r| r.topics = topics), goes_on))
+            .collect())
+    }
+
+    fn join(all: &mut ListOffsetsResponse, more: ListOffsetsResponse, goes_on: bool) {
+        join_topics(&mut all.topics, more.topics, goes_on, |t| &mut t.partitions);
+    }
+}
+
+/// A topic's partitions that are named once; and those that are not, in pairs, which a piece does not
+/// break. They are refused, each once and after all others.
+fn without_doubles(mut topic: ListOffsetsTopic) -> (ListOffsetsTopic, Option<ListOffsetsTopic>) {
+    let (mut seen, mut twice) = (BTreeSet::new(), BTreeMap::new());
+    for asked in &topic.partitions {
+        if !seen.insert(asked.partition_index) {
+            twice.insert(asked.partition_index, asked.clone());
+        }
+    }
+    if twice.is_empty() {
+        return (topic, None);
+    }
+    topic.partitions.retain(|p| !twice.contains_key(&p.partition_index));
+    let pairs = twice.into_values().flat_map(|p| [p.clone(), p]).collect();
+    let twice = msg!(ListOffsetsTopic { name: topic.name.clone(), partitions: pairs });
+    (topic, Some(twice))
+}
+
+impl InPieces for MetadataRequest {
+    fn cut(mut self, version: i16) -> Result<Vec<(Self, bool)>, Uncut<MetadataResponse>> {
+        let Some(asked) = self.topics.take_if(|asked| !asked.is_empty()) else {
+            return Ok(vec![(self, false)]);
+        };
+        if let Some(refused) = metadata::refused(version, &asked) {
+            return Err(Uncut::Answered(refused));
+        }
+        let (ids, names) = metadata::each_once(asked);
+        let by_id = ids.into_iter().map(|id| msg!(MetadataRequestTopic { topic_id: id.into() }));
+        let named = |name: StrBytes| msg!(MetadataRequestTopic { name: Some(name) });
+        let topics: Vec<_> = by_id.chain(names.into_iter().map(named)).collect();
+        let piece = |topics: &[MetadataRequestTopic]| {
+            (with(&self, |r| r.topics = Some(topics.to_vec())), false)
+        };
+        Ok(topics.chunks(PIECE_MAX).map(piece).collect())
+    }
+
+    fn join(all: &mut MetadataResponse, more: MetadataResponse, _: bool) {
+        all.topics.extend(more.topics);
+    }
+}
+
+impl InPieces for CreateTopicsRequest {
+    const LARGE_BYTES: usize = LARGE_CHANGE_BYTES;
+
+    fn cut(mut self, _: i16) -> Result<Vec<(Self, bool)>, Uncut<CreateTopicsResponse>> {
+        let partitions: usize = self.topics.iter().map(partitions_of).sum();
+        if partitions > PARTITIONS_PER_REQUEST_MAX {
+            return Err(Uncut::Answered(create_topics::too_many(&self, partitions)));
+        }
+        let mut times: BTreeMap<StrBytes, usize> = BTreeMap::new();
+        for topic in &self.topics {
+            *times.entry(topic.name.clone()).or_default() += 1;
+        }
+        let mut topics = mem::take(&mut self.topics);
+        topics.retain(|topic| times.get(&topic.name) == Some(&1));
+        // Those that are named twice are refused, once and before all others.
+        times.retain(|_, n| *n > 1);
+        let twice = cut_list(times.into_keys().collect(), TOPICS_PER_TURN, |_| 1);
+        let twice = twice.into_iter().map(|names| {
+            let pair = |name: StrBytes| {
+                [msg!(CreatableTopic { name: name.clone() }), msg!(CreatableTopic { name })]
+            };
+            names.into_iter().flat_map(pair).collect()
+        });
+        let once = cut_list(topics, TOPICS_PER_TURN, |topic| partitions_of(topic).max(1));
+        let all = twice.chain(once).filter(|topics: &Vec<_>| !topics.is_empty());
+        let pieces: Vec<_> =
+            all.map(|topics| (with(&self, |r| r.topics = topics), false)).collect();
+        Ok(if pieces.is_empty() { vec![(self, false)] } else { pieces })
+    }
+
+    fn join(all: &mut CreateTopicsResponse, more: CreateTopicsResponse, _: bool) {
+        all.topics.extend(more.topics);
+    }
+}
+
+/// Partitions that a topic asks for, as far as it says.
+fn partitions_of(topic: &CreatableTopic) -> usize {
+    usize::try_from(topic.num_partitions).unwrap_or(0).max(topic.assignments.len()).max(1)
+}
+
+impl InPieces for DeleteTopicsRequest {
+    const LARGE_BYTES: usize = LARGE_CHANGE_BYTES;
+
+    fn cut(mut self, _: i16) -> Result<Vec<(Self, bool)>, Uncut<DeleteTopicsResponse>> {
+        let mut names: BTreeMap<StrBytes, usize> = BTreeMap::new();
+        for name in mem::take(&mut self.topic_names) {
+            *names.entry(name).or_default() += 1;
+        }
+        let mut states: BTreeMap<_, (DeleteTopicState, usize)> = BTreeMap::new();
+        let has_ids = self.topics.iter().any(|t| TopicId::from(t.topic_id) != TopicId::ZERO);
+        if has_ids && self.topics.iter().any(|t| t.name.is_some()) {
+            // A topic may be there by name and by id, which only the controller sees.
+            return Ok(vec![(self, false)]);
+        }
+        for topic in mem::take(&mut self.topics) {
+            let key = (topic.name.clone(), TopicId::from(topic.topic_id));
+            states.entry(key).or_insert((topic, 0)).1 += 1;
+        }
+        // What is there twice is refused, once.
+        let names = cut_list(names.into_iter().collect(), TOPICS_PER_TURN, |_| 1);
+        let names = names.into_iter().filter(|part| !part.is_empty()).map(|part| {
+            let named = part.into_iter().flat_map(|(name, n)| vec![name; n.min(2)]);
+            with(&self, |r| r.topic_names = named.collect())
+        });
+        let states = cut_list(states.into_values().collect(), TOPICS_PER_TURN, |_| 1);
+        let states = states.into_iter().filter(|part| !part.is_empty()).map(|part| {
+            let of = part.into_iter().flat_map(|(topic, n)| vec![topic; n.min(2)]);
+            with(&self, |r| r.topics = of.collect())
+        });
+        let pieces: Vec<_> = names.chain(states).map(|piece| (piece, false)).collect();
+        Ok(if pieces.is_empty() { vec![(self, false)] } else { pieces })
+    }
+
+    fn join(all: &mut DeleteTopicsResponse, more: DeleteTopicsResponse, _: bool) {
+        all.responses.extend(more.responses);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::table;
+    use crate::api::testing::{World, encode};
+    use crate::wire::codec::Codec;
+    use crate::wire::messages::list_offsets_request::ListOffsetsPartition;
+    use crate::wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
+    use crate::wire::record::{BatchBuilder, ProducerStamp};
+
+    /// Two nodes with topics of 700 partitions, of which every second is led by the first.
+    fn world() -> World {
+        let mut world = World::new(2, "auto.create.topics.enable=false");
+        let leaders: Vec<i32> = (0..700).map(|i| i % 2).collect();
+        for topic in ["a", "b"] {
+            world.create(topic, &leaders);
+        }
+        world
+    }
+
+    /// Asks the first node; the request is cut, and answered as it is when it is served whole.
+    fn check<Q: InPieces>(world: &mut World, version: i16, request: &Q) -> Q::Response
+    where
+        Q::Response: PartialEq + std::fmt::Debug,
+    {
+        world.pieces = 0;
+        let cut: Q::Response = world.ask(0, version, request);
+        assert!(world.pieces > 1, "v{version}: {} pieces", world.pieces);
+        world.whole = true;
+        let whole: Q::Response = world.ask(0, version, request);
+        world.whole = false;
+        assert_eq!(cut, whole, "v{version}");
+        cut
+    }
+
+    fn versions<Q: InPieces>() -> impl Iterator<Item = i16> {
+        let api = table::find(Q::API_KEY.value()).unwrap();
+        api.min..=api.max
+    }
+
+    #[test]
+    fn list_offsets_in_pieces_answers_as_if_it_were_whole() {
+        let mut world = world();
+        let topic = |name: &str, indexes: Vec<i32>| {
+            let asked =
+                |partition_index| msg!(ListOffsetsPartition { partition_index, timestamp: -1 });
+            let partitions = indexes.into_iter().map(asked).collect();
+            msg!(ListOffsetsTopic { name: name.into(), partitions })
+        };
+        let twice = (0..800).chain([5, 5]).chain(600..720).collect();
+        let topics = vec![
+            topic("a", twice),
+            topic("none", vec![]),
+            topic("no", (0..513).collect()),
+            topic("a", vec![1, 1]),
+            topic("b", (-1..1600).collect()),
+            topic("b", vec![3]),
+        ];
+        let request = msg!(ListOffsetsRequest { topics });
+        for version in versions::<ListOffsetsRequest>() {
+            check(&mut world, version, &request);
+        }
+    }
+
+    #[test]
+    fn metadata_in_pieces_answers_as_if_it_were_whole() {
+        let mut world = world();
+        let named = |name: String| msg!(MetadataRequestTopic { name: Some(name.into()) });
+        let names = (0..3000).map(|i| format!("no-{}", i % 2000));
+        let names = names.chain(["b".into(), "a".into(), "a b".into(), "b".into()]);
+        let mut topics: Vec<_> = names.map(named).collect();
+        for version in versions::<MetadataRequest>() {
+            let request = msg!(MetadataRequest { topics: Some(topics.clone()) });
+            assert_eq!(check(&mut world, version, &request).topics.len(), 2003);
+        }
+        let known = world.shards[0].image.topic("a").unwrap().id.into();
+        for topic_id in [known, crate::wire::Uuid::from_bytes([9; 16])] {
+            topics.push(msg!(MetadataRequestTopic { topic_id, name: None }));
+        }
+        let request = msg!(MetadataRequest { topics: Some(topics.clone()) });
+        assert_eq!(check(&mut world, 12, &request).topics.len(), 2005);
+        topics.push(msg!(MetadataRequestTopic { name: None }));
+        let request = msg!(MetadataRequest { topics: Some(topics) });
+        let refused: MetadataResponse = world.ask(0, 12, &request);
+        assert_eq!((refused.topics.len(), refused.brokers.len()), (3007, 0));
+        assert!(refused.topics.iter().all(|t| t.error_code == 42));
+    }
+
+    #[test]
+    fn a_produce_request_in_pieces_goes_to_each_of_its_partitions_in_order() {
+        let mut world = world();
+        let mut builder = BatchBuilder::default();
+        builder.push(0, None, Some(b"x"), &[]);
+        let batch = builder.build(Codec::None, ProducerStamp::NONE).unwrap();
+        let topic = |name: &str, indexes: Vec<i32>| {
+            let data = |index| msg!(PartitionProduceData { index, records: Some(batch.clone()) });
+            let partition_data = indexes.into_iter().map(data).collect();
+            msg!(TopicProduceData { name: name.into(), partition_data })
+        };
+        let topics = vec![
+            topic("a", (0..1300).collect()),
+            topic("no", (0..600).collect()),
+            topic("b", vec![]),
+            topic("a", vec![0, 1, 2, 2]),
+        ];
+        let request = msg!(ProduceRequest { acks: -1, timeout_ms: 1000, topic_data: topics });
+        world.pieces = 0;
+        let answer: ProduceResponse = world.ask(0, 12, &request);
+        assert_eq!(world.pieces, 4);
+        let topics = &answer.responses;
+        let shape: Vec<_> =
+            topics.iter().map(|t| (&*t.name, t.partition_responses.len())).collect();
+        assert_eq!(shape, [("a", 1300), ("no", 600), ("b", 0), ("a", 4)]);
+        for (row, index) in topics[0].partition_responses.iter().zip(0..) {
+            let code = if index >= 700 { 3 } else { [0, 6][index as usize % 2] };
+            let offset = if code == 0 { 0 } else { -1 };
+            assert_eq!((row.index, row.error_code, row.base_offset), (index, code, offset));
+        }
+        assert!(topics[1].partition_responses.iter().all(|row| row.error_code == 3));
+        let again = &topics[3].partition_responses;
+        let again: Vec<_> = again.iter().map(|row| (row.index, row.base_offset)).collect();
+        assert_eq!(again, [(0, 1), (1, -1), (2, 1), (2, 2)]);
+        assert_eq!(answer.node_endpoints.len(), 1, "where the others are led, once");
+        let mut silent = request;
+        silent.acks = 0;
+        silent.topic_data = vec![topic("b", (0..1400).map(|i| i % 350 * 2).collect())];
+        assert_eq!(world.ask_bytes(0, 0, 12, &encode(&silent, 12)), None);
+        let log = world.shards[0].partitions.find("b", 698).unwrap();
+        assert_eq!(world.shards[0].store.log(log).unwrap().log_end().0, 4);
+    }
+
+    /// The answers of two new clusters, the first of which cuts, and the number of pieces.
+    fn both<Q: InPieces>(request: &Q, version: i16) -> [(Q::Response, usize); 2] {
+        [false, true].map(|whole| {
+            let mut world = World::new(2, "auto.create.topics.enable=false");
+            world.create("known", &[0, 1]);
+            world.whole = whole;
+            (world.ask(1, version, request), world.pieces)
+        })
+    }
+
+    #[test]
+    fn topics_are_created_in_pieces_as_if_all_were_at_once() {
+        let topic = |name: &str| {
+            msg!(CreatableTopic { name: name.into(), num_partitions: 2, replication_factor: 1 })
+        };
+        let names = (0..100).map(|i| format!("t-{}", i % 90));
+        let odd = ["known", "a b", "x.y", "t-0"].map(String::from);
+        let late = ["x_y", "z"].map(String::from);
+        let names = odd.into_iter().chain(names).chain(late);
+        let topics: Vec<_> = names.map(|name| topic(&name)).collect();
+        for validate_only in [false, true] {
+            let mut request = msg!(CreateTopicsRequest { topics: topics.clone(), validate_only });
+            if validate_only {
+                // Only what is created is in the way of the next piece.
+                request.topics.retain(|t| &*t.name != "x_y");
+            }
+            for version in versions::<CreateTopicsRequest>() {
+                let [(cut, pieces), (whole, _)] = both(&request, version);
+                assert_eq!(cut, whole, "v{version}");
+                assert_eq!(
+                    pieces, 7,
+                    "v{version}: 10 names twice, 85 or 84 once, 16 of them in a piece"
+                );
+            }
+        }
+        let mut large = topic("large");
+        large.num_partitions = 9_999;
+        let topics = vec![large, topic("a"), topic("a"), topic(&"b".repeat(600))];
+        let [(cut, pieces), (whole, _)] = both(&msg!(CreateTopicsRequest { topics }), 7);
+        let codes = |of: &CreateTopicsResponse| -> Vec<i16> {
+            of.topics.iter().map(|t| t.error_code).collect()
+        };
+        assert_eq!(codes(&whole), [42, 44, 44]);
+        assert_eq!((codes(&cut), pieces), (vec![44, 44, 44], 0), "the limit comes first");
+    }
+
+    #[test]
+    fn topics_are_deleted_in_pieces_as_if_all_were_at_once() {
+        let names = |of: std::ops::Range<i32>| of.map(|i| StrBytes::from(format!("t-{i}")));
+        let mut world = World::new(2, "");
+        let topic = |name| msg!(CreatableTopic { name, num_partitions: 1, replication_factor: 1 });
+        let create = msg!(CreateTopicsRequest { topics: names(0..200).map(topic).collect() });
+        let created: CreateTopicsResponse = world.ask(1, 7, &create);
+        assert!(created.topics.iter().all(|t| t.error_code == 0));
+        let topic_names = names(0..120).chain(names(0..3)).chain(names(500..540)).collect();
+        let deleted: DeleteTopicsResponse =
+            world.ask(1, 5, &msg!(DeleteTopicsRequest { topic_names }));
+        let codes = |of: &DeleteTopicsResponse, code| -> Vec<String> {
+            let of = of.responses.iter().filter(|r| r.error_code == code);
+            of.map(|r| r.name.as_deref().unwrap_or_default().to_owned()).collect()
+        };
+        assert_eq!(codes(&deleted, 42), ["t-0", "t-1", "t-2"], "named twice");
+        assert_eq!((codes(&deleted, 3).len(), codes(&deleted, 0).len()), (40, 117));
+        assert_eq!(deleted.responses.len(), 160);
+        let id = |i: i32| world.shards[0].image.topic(&format!("t-{i}")).unwrap().id.into();
+        let state = |topic_id| msg!(DeleteTopicState { topic_id, name: None });
+        let topics = (120..200).chain([150]).map(|i| state(id(i))).collect();
+        let deleted: DeleteTopicsResponse = world.ask(1, 6, &msg!(DeleteTopicsRequest { topics }));
+        assert_eq!((codes(&deleted, 42).len(), codes(&deleted, 0).len()), (1, 79));
+        for shard in &world.shards {
+            assert_eq!(shard.image.topics().len(), 4);
+            assert!(shard.partitions.topic("t-9").is_err());
+        }
+        assert!(world.pieces >= 7 + 5 + 3);
+    }
+
+    #[test]
+    fn offsets_are_committed_and_fetched_in_pieces() {
+        use crate::wire::messages::offset_commit_request as commit;
+        use crate::wire::messages::offset_fetch_request as fetch;
+        let mut world = World::new(1, "offsets.topic.num.partitions=1");
+        for topic in ["a", "b"] {
+            world.create(topic, &[0; 700]);
+        }
+        let ask = msg!(FindCoordinatorRequest { key: "g".into() });
+        let _: FindCoordinatorResponse = world.ask(0, 0, &ask);
+        let row = |i: i32| {
+            let committed_offset = i64::from(i) + 1;
+            msg!(commit::OffsetCommitRequestPartition { partition_index: i, committed_offset })
+        };
+        let topic = |name: &str, to: i32| {
+            let partitions = (0..to).map(row).collect();
+            msg!(commit::OffsetCommitRequestTopic { name: name.into(), partitions })
+        };
+        let request = msg!(OffsetCommitRequest {
+            group_id: "g".into(),
+            generation_id_or_member_epoch: -1,
+            topics: vec![topic("a", 900), topic("no", 0), topic("b", 600)],
+        });
+        let answer = check(&mut world, 8, &request);
+        let failed =
+            |t: &crate::wire::messages::offset_commit_response::OffsetCommitResponseTopic| {
+                t.partitions.iter().filter(|p| p.error_code != 0).count()
+            };
+        assert_eq!(answer.topics.iter().map(failed).collect::<Vec<_>>(), [200, 0]);
+        let id = |name: &str| world.shards[0].image.topic(name).map(|t| t.id.into());
+        let ids = ["a", "b", "no"].map(|name| id(name).unwrap_or_default());
+        let indexes = |at: usize| -> Vec<i32> { (0..[2000, 0, 3000][at]).collect() };
+        for version in versions::<OffsetFetchRequest>() {
+            let topics = ["a", "b", "no"].into_iter().enumerate().map(|(at, name)| {
+                let (name, partition_indexes) = (name.into(), indexes(at));
+                msg!(fetch::OffsetFetchRequestTopic { name, partition_indexes })
+            });
+            let group = ["a", "b", "no"].into_iter().enumerate().map(|(at, name)| {
+                let mut topic = fetch::OffsetFetchRequestTopics::default();
+                if version >= 10 {
+                    topic.topic_id = ids[at];
+                } else {
+                    topic.name = name.into();
+                }
+                topic.partition_indexes = indexes(at);
+                topic
+            });
+            let group = msg!(fetch::OffsetFetchRequestGroup {
+                group_id: "g".into(),
+                topics: Some(group.collect()),
+            });
+            let request = if version < GROUPS_FROM {
+                msg!(OffsetFetchRequest { group_id: "g".into(), topics: Some(topics.collect()) })
+            } else {
+                let all =
+                    msg!(fetch::OffsetFetchRequestGroup { group_id: "g".into(), topics: None });
+                msg!(OffsetFetchRequest { groups: vec![group.clone(), all, group] })
+            };
+            check(&mut world, version, &request);
+        }
+    }
+
+    #[test]
+    fn lists_of_groups_and_resources_are_answered_in_pieces() {
+        use crate::wire::messages::describe_configs_request::DescribeConfigsResource;
+        let mut world = world();
+        // The first question makes the topic of all groups.
+        let ask = msg!(FindCoordinatorRequest { key: "g".into() });
+        let _: FindCoordinatorResponse = world.ask(0, 0, &ask);
+        let names = || (0..3000).map(|i| StrBytes::from(format!("group-{i}")));
+        for version in versions::<DescribeGroupsRequest>() {
+            let request = msg!(DescribeGroupsRequest { groups: names().collect() });
+            check(&mut world, version, &request);
+        }
+        let request = msg!(FindCoordinatorRequest { coordinator_keys: names().collect() });
+        check(&mut world, 4, &request);
+        let resource = |name: &str| {
+            msg!(DescribeConfigsResource { resource_type: 2, resource_name: name.into() })
+        };
+        let resources = ["a", "no", "b"].into_iter().cycle().take(100).map(resource).collect();
+        check(&mut world, 4, &msg!(DescribeConfigsRequest { resources }));
+    }
+}

@@ -1,0 +1,135 @@
+//! A fetch request as it lies in its bytes.
+
+use std::time::Duration;
+
+use super::{FLEXIBLE_FROM, SESSION_FROM, TOPIC_ID_FROM, find_topic};
+use crate::api::pieces::PIECE_MAX;
+use crate::base::{LeaderEpoch, Offset, TopicId};
+use crate::shard::partition::Partitions;
+use crate::shard::sessions::{TopicKey, Wanted};
+use crate::wire::frame::{FrameError, Reader};
+
+const LOG_START_FROM: i16 = 5;
+const LEADER_EPOCH_FROM: i16 = 9;
+const RACK_FROM: i16 = 11;
+const REPLICA_STATE_FROM: i16 = 15;
+const READ_COMMITTED: i8 = 1;
+pub(super) const FINAL_EPOCH: i32 = -1;
+
+/// A fetch request.
+pub(super) struct Request {
+    pub(super) max_wait: Duration,
+    pub(super) min_bytes: i32,
+    pub(super) max_bytes: i32,
+    pub(super) read_committed: bool,
+    pub(super) session_id: i32,
+    pub(super) session_epoch: i32,
+    pub(super) wanted: Vec<Wanted>,
+    pub(super) forgotten: Vec<(TopicKey, i32)>,
+}
+
+impl Request {
+    /// What comes before the partitions.
+    pub(super) fn head(version: i16, r: &mut Reader<'_>) -> Result<Self, FrameError> {
+        if version < REPLICA_STATE_FROM {
+            r.i32()?;
+        }
+        let max_wait = Duration::from_millis(u64::try_from(r.i32()?).unwrap_or(0));
+        let (min_bytes, max_bytes) = (r.i32()?, r.i32()?);
+        let read_committed = r.i8()? == READ_COMMITTED;
+        let (session_id, session_epoch) =
+            if version >= SESSION_FROM { (r.i32()?, r.i32()?) } else { (0, FINAL_EPOCH) };
+        Ok(Self {
+            max_wait,
+            min_bytes,
+            max_bytes,
+            read_committed,
+            session_id,
+            session_epoch,
+            wanted: Vec::new(),
+            forgotten: Vec::new(),
+        })
+    }
+
+    /// All of it, unless it names more than [`PIECE_MAX`] partitions.
+    pub(super) fn read(
+        version: i16,
+        body: &[u8],
+        partitions: &Partitions,
+    ) -> Result<Self, FrameError> {
+        let compact = version >= FLEXIBLE_FROM;
+        let mut r = Reader::new(body);
+        let mut request = Self::head(version, &mut r)?;
+        let Self { wanted, forgotten, .. } = &mut request;
+        for _ in 0..at_most(r.array_len(compact)?)? {
+            let topic = read_topic(&mut r, version)?;
+            let local = find_topic(partitions, &topic).ok();
+            let count = r.array_len(compact)?;
+            at_most(wanted.len() + count)?;
+            for _ in 0..count {
+                let mut partition = read_partition(&mut r, version, topic.clone())?;
+                partition.log = local.and_then(|topic| topic.log(partition.partition).ok());
+                wanted.push(partition);
+            }
+            skip_tags(&mut r, compact)?;
+        }
+        if version >= SESSION_FROM {
+            for _ in 0..at_most(r.array_len(compact)?)? {
+                let topic = read_topic(&mut r, version)?;
+                for _ in 0..at_most(r.array_len(compact)?)? {
+                    at_most(forgotten.len())?;
+                    forgotten.push((topic.clone(), r.i32()?));
+                }
+                skip_tags(&mut r, compact)?;
+            }
+        }
+        if version >= RACK_FROM {
+            r.string(compact)?;
+        }
+        skip_tags(&mut r, compact)?;
+        Ok(request)
+    }
+}
+
+/// The count, if one turn can do with so many.
+fn at_most(count: usize) -> Result<usize, FrameError> {
+    if count > PIECE_MAX { Err(FrameError::TooMany { limit: PIECE_MAX }) } else { Ok(count) }
+}
+
+pub(super) fn read_topic(r: &mut Reader<'_>, version: i16) -> Result<TopicKey, FrameError> {
+    if version >= TOPIC_ID_FROM {
+        return Ok(TopicKey::Id(TopicId(r.uuid()?)));
+    }
+    Ok(TopicKey::Name(r.string(version >= FLEXIBLE_FROM)?.into()))
+}
+
+pub(super) fn read_partition(
+    r: &mut Reader<'_>,
+    version: i16,
+    topic: TopicKey,
+) -> Result<Wanted, FrameError> {
+    let partition = r.i32()?;
+    let current_epoch = if version >= LEADER_EPOCH_FROM { r.i32()? } else { -1 };
+    let offset = Offset(r.i64()?);
+    let last_epoch = if version >= FLEXIBLE_FROM { r.i32()? } else { -1 };
+    if version >= LOG_START_FROM {
+        r.i64()?;
+    }
+    let bytes_max = r.i32()?;
+    skip_tags(r, version >= FLEXIBLE_FROM)?;
+    Ok(Wanted {
+        topic,
+        partition,
+        log: None,
+        offset,
+        bytes_max,
+        current_epoch: LeaderEpoch(current_epoch),
+        last_epoch: LeaderEpoch(last_epoch),
+        told_high_watermark: Offset(-1),
+        told_log_start: Offset(-1),
+    })
+}
+
+pub(super) fn skip_tags(r: &mut Reader<'_>, compact: bool) -> Result<(), FrameError> {
+    if compact { r.skip_tags() } else { Ok(()) }
+}

@@ -1,0 +1,137 @@
+//! Requests that name very many things, over real sockets: what is served in pieces keeps its place
+//! among the others, goes with its connection, and is finished before the server stops.
+
+use std::io::Write as _;
+
+use klamm::msg;
+use klamm::wire::messages::create_topics_request::CreatableTopic;
+use klamm::wire::messages::fetch_request::{FetchPartition, FetchTopic};
+use klamm::wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use klamm::wire::messages::metadata_request::MetadataRequestTopic;
+use klamm::wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use klamm::wire::messages::{
+    ApiVersionsRequest, CreateTopicsRequest, FetchRequest, ListOffsetsRequest, MetadataRequest,
+    ProduceRequest,
+};
+
+use crate::PATIENCE;
+use crate::common::wire::batch;
+use crate::common::{Server, Wire, until};
+
+const MANY: i32 = 20_000;
+
+fn list_offsets() -> ListOffsetsRequest {
+    let asked = |partition_index| msg!(ListOffsetsPartition { partition_index, timestamp: -1 });
+    let topic =
+        msg!(ListOffsetsTopic { name: "t".into(), partitions: (0..MANY).map(asked).collect() });
+    msg!(ListOffsetsRequest { replica_id: -1, topics: vec![topic] })
+}
+
+fn fetch() -> FetchRequest {
+    let asked = |partition| msg!(FetchPartition { partition, partition_max_bytes: 100 });
+    let topic = msg!(FetchTopic { topic: "t".into(), partitions: (0..MANY).map(asked).collect() });
+    msg!(FetchRequest { max_bytes: 1 << 20, topics: vec![topic] })
+}
+
+fn produce() -> ProduceRequest {
+    let records = batch(&["x"]);
+    let sent = |index| msg!(PartitionProduceData { index, records: Some(records.clone()) });
+    let data =
+        msg!(TopicProduceData { name: "t".into(), partition_data: (0..MANY).map(sent).collect() });
+    msg!(ProduceRequest { acks: -1, timeout_ms: 1000, topic_data: vec![data] })
+}
+
+fn metadata() -> MetadataRequest {
+    let name = |i: i32| msg!(MetadataRequestTopic { name: Some(format!("no-{i}").into()) });
+    let topics = Some((0..MANY).map(name).collect());
+    msg!(MetadataRequest { topics, allow_auto_topic_creation: false })
+}
+
+#[test]
+fn what_is_pipelined_behind_a_large_request_is_answered_after_it() {
+    let server = Server::with(&[("node.count", "1")]);
+    let mut wire = Wire::connect(server.address(0));
+    wire.create("t", 3, &[]);
+    let small = ApiVersionsRequest::default();
+    let mut bytes = wire.encode(&produce(), 9);
+    bytes.unsplit(wire.encode(&small, 2));
+    bytes.unsplit(wire.encode(&list_offsets(), 5));
+    bytes.unsplit(wire.encode(&small, 2));
+    bytes.unsplit(wire.encode(&fetch(), 11));
+    bytes.unsplit(wire.encode(&metadata(), 8));
+    bytes.unsplit(wire.encode(&small, 2));
+    let mut socket = wire.socket.try_clone().unwrap();
+    let sends = std::thread::Builder::new().spawn(move || socket.write_all(&bytes).unwrap());
+    let mut answers = (0..7).map(|_| wire.frame().unwrap().expect("an answer"));
+    let mut next = |id_after: i32| {
+        let frame = answers.next().unwrap();
+        (i32::from_be_bytes(*frame.first_chunk().unwrap()) - id_after, frame)
+    };
+    let (first, produced) = next(0);
+    let tagged = klamm::wire::frame::decode::<klamm::wire::messages::ProduceResponse>;
+    let produced = tagged(produced.slice(5..), 9).unwrap();
+    let rows = &produced.responses[0].partition_responses;
+    assert_eq!(rows.len(), MANY as usize);
+    let codes: Vec<i16> = rows[..4].iter().map(|row| row.error_code).collect();
+    assert_eq!(codes, [0, 0, 0, 3]);
+    for at in 1..7 {
+        let (id, frame) = next(first);
+        assert_eq!(id, at, "answers keep the order of their requests");
+        if at == 2 {
+            let read = klamm::wire::frame::decode::<klamm::wire::messages::ListOffsetsResponse>;
+            let listed = read(frame.slice(4..), 5).unwrap();
+            let ends: Vec<i64> = listed.topics[0].partitions.iter().map(|p| p.offset).collect();
+            assert_eq!((ends.len(), &ends[..4]), (MANY as usize, &[1, 1, 1, -1][..]));
+        }
+    }
+    sends.unwrap().join().unwrap();
+}
+
+#[test]
+fn large_requests_of_connections_that_go_away_leave_nothing_behind() {
+    let server = Server::with(&[("node.count", "1")]);
+    let mut wire = Wire::connect(server.address(0));
+    wire.create("t", 3, &[]);
+    for round in 0..20 {
+        for large in 0..3 {
+            let mut gone = Wire::connect(server.address(0));
+            match large {
+                0 => gone.send(&produce(), 9),
+                1 => gone.send(&list_offsets(), 5),
+                _ => gone.send(&fetch(), 11),
+            }
+            std::thread::sleep(std::time::Duration::from_millis(round));
+        }
+    }
+    assert_eq!(wire.ask(&list_offsets(), 5).topics[0].partitions.len(), MANY as usize);
+    assert_eq!(wire.ask(&fetch(), 11).responses[0].partitions.len(), MANY as usize);
+    assert!(!server.log().contains("panicked"), "{}", server.log());
+}
+
+#[test]
+fn a_stop_waits_for_the_rest_of_a_request_in_pieces() {
+    let mut server = Server::with(&[("node.count", "1")]);
+    let name = |i: i32| format!("made-{i}");
+    let topic =
+        |i| msg!(CreatableTopic { name: name(i).into(), num_partitions: 1, replication_factor: 1 });
+    let topics = (0..600).map(topic).collect();
+    let mut wire = Wire::connect(server.address(0));
+    wire.send(&msg!(CreateTopicsRequest { topics, timeout_ms: 20_000 }), 7);
+    let mut other = Wire::connect(server.address(0));
+    let asked = msg!(MetadataRequestTopic { name: Some(name(0).into()) });
+    let asked =
+        msg!(MetadataRequest { topics: Some(vec![asked]), allow_auto_topic_creation: false });
+    until(PATIENCE, "the first topic", || {
+        (other.ask(&asked, 12).topics[0].error_code == 0).then_some(())
+    });
+    let reads = move || wire.answer::<CreateTopicsRequest>(7);
+    let reads = std::thread::Builder::new().spawn(reads).unwrap();
+    let (status, _) = server.signal(libc::SIGTERM);
+    assert!(status.success(), "{status}: {}", server.log());
+    let answer = reads.join().unwrap();
+    assert_eq!(answer.topics.len(), 600);
+    assert!(answer.topics.iter().all(|t| t.error_code == 0), "{:?}", answer.topics[599]);
+    server.start_again();
+    let all = Wire::connect(server.address(0)).ask(&msg!(MetadataRequest { topics: None }), 12);
+    assert_eq!(all.topics.len(), 600);
+}
