@@ -237,7 +237,7 @@ impl Shard {
         self.post.push(Post { to: CONTROLLER, mail: Mail::Request { call, frame } });
     }
 
-    /// Topics are missed: they are created soon, but for those beyond [`MISSING_MAX`], which their
+    /// Topics are missed: they are created soon, but for those beyond `MISSING_MAX`, which their
     /// clients will ask about again.
     pub fn miss(&mut self, names: Vec<String>) {
         let room = MISSING_MAX.saturating_sub(self.missing.len());

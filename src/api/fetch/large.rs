@@ -2,8 +2,8 @@
 //! that it does not hold up others.
 //!
 //! It answers as any other fetch does, but for sessions: it opens one only when it is answered, and a
-//! request that goes on with a session ends it when it names so many at once; its client then names
-//! all of them anew, as Kafka lets a broker ask for at any time.
+//! request that goes on with a session may name more in one turn, but with too many it ends the session;
+//! its client then names all of them anew, as Kafka lets a broker ask for at any time.
 
 use std::mem;
 use std::time::Duration;
@@ -22,6 +22,7 @@ use crate::base::Moment;
 use crate::runtime::network::ConnectionId;
 use crate::shard::opening::Chore;
 use crate::shard::park::ParkedFetch;
+use crate::shard::partition::Partitions;
 use crate::shard::sessions::{Session, TopicKey, Wanted};
 use crate::shard::{Call, Shard, Slot};
 use crate::wire::ErrorCode;
@@ -119,7 +120,7 @@ struct Rows {
 
 impl Large {
     /// Reads on; whether that was all. What follows the partitions is not needed.
-    fn read(&mut self) -> Result<bool, FrameError> {
+    fn read(&mut self, partitions: &Partitions) -> Result<bool, FrameError> {
         let Stage::Read(reading) = &mut self.stage else { return Ok(true) };
         let version = self.fetch.call.version;
         let compact = version >= FLEXIBLE_FROM;
@@ -128,7 +129,7 @@ impl Large {
             match &mut reading.topic {
                 None if reading.topics_left == 0 => return Ok(true),
                 None => {
-                    let key = read_topic(&mut r, version)?;
+                    let (key, _) = read_topic(&mut r, version, partitions)?;
                     let count = r.array_len(compact)?;
                     if self.wanted.len() + count > PARTITIONS_MAX {
                         return Err(FrameError::TooMany { limit: PARTITIONS_MAX });
@@ -265,7 +266,7 @@ impl Large {
     fn slice(&mut self, shard: &mut Shard, expired: bool) -> Result<Option<Answer>, FrameError> {
         match &self.stage {
             Stage::Read(_) => {
-                if self.read()? {
+                if self.read(&shard.partitions)? {
                     self.stage = START;
                     // As for others: nothing, and what is too large to be kept, does not wait.
                     let bytes = self.wanted.len() * size_of::<Wanted>();
@@ -480,7 +481,8 @@ mod tests {
             news.iter().map(|(_, p)| (p.partition_index, p.high_watermark)).collect();
         assert_eq!(news, [(100, 1)]);
         let topics = all(&world);
-        let refused = next(&mut world, 3, topics);
+        assert_eq!(next(&mut world, 3, topics.clone()).error_code, 0);
+        let refused = next(&mut world, 4, [&topics[..]; 6].concat());
         assert_eq!(refused.error_code, ErrorCode::FETCH_SESSION_ID_NOT_FOUND.0);
         assert_eq!(world.shards[0].sessions.counts(), (0, 0));
     }

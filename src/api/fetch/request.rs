@@ -1,11 +1,12 @@
 //! A fetch request as it lies in its bytes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::{FLEXIBLE_FROM, SESSION_FROM, TOPIC_ID_FROM, find_topic};
+use super::{FLEXIBLE_FROM, SESSION_FROM, TOPIC_ID_FROM};
 use crate::api::pieces::PIECE_MAX;
 use crate::base::{LeaderEpoch, Offset, TopicId};
-use crate::shard::partition::Partitions;
+use crate::shard::partition::{LocalTopic, Partitions};
 use crate::shard::sessions::{TopicKey, Wanted};
 use crate::wire::frame::{FrameError, Reader};
 
@@ -14,6 +15,8 @@ const LEADER_EPOCH_FROM: i16 = 9;
 const RACK_FROM: i16 = 11;
 const REPLICA_STATE_FROM: i16 = 15;
 const READ_COMMITTED: i8 = 1;
+/// Partitions that a request which goes on with a session may name.
+const GOING_ON_MAX: usize = 8192;
 pub(super) const FINAL_EPOCH: i32 = -1;
 
 /// A fetch request.
@@ -51,7 +54,8 @@ impl Request {
         })
     }
 
-    /// All of it, unless it names more than [`PIECE_MAX`] partitions.
+    /// All of it, unless it names more partitions than one turn can do with: [`PIECE_MAX`], or, when it
+    /// goes on with a session, as many as a consumer may have read from at once.
     pub(super) fn read(
         version: i16,
         body: &[u8],
@@ -60,10 +64,14 @@ impl Request {
         let compact = version >= FLEXIBLE_FROM;
         let mut r = Reader::new(body);
         let mut request = Self::head(version, &mut r)?;
+        let goes_on = ![0, FINAL_EPOCH].contains(&request.session_epoch);
+        let limit = if goes_on { GOING_ON_MAX } else { PIECE_MAX };
+        let at_most = |count| {
+            if count > limit { Err(FrameError::TooMany { limit }) } else { Ok(count) }
+        };
         let Self { wanted, forgotten, .. } = &mut request;
         for _ in 0..at_most(r.array_len(compact)?)? {
-            let topic = read_topic(&mut r, version)?;
-            let local = find_topic(partitions, &topic).ok();
+            let (topic, local) = read_topic(&mut r, version, partitions)?;
             let count = r.array_len(compact)?;
             at_most(wanted.len() + count)?;
             for _ in 0..count {
@@ -75,7 +83,7 @@ impl Request {
         }
         if version >= SESSION_FROM {
             for _ in 0..at_most(r.array_len(compact)?)? {
-                let topic = read_topic(&mut r, version)?;
+                let (topic, _) = read_topic(&mut r, version, partitions)?;
                 for _ in 0..at_most(r.array_len(compact)?)? {
                     at_most(forgotten.len())?;
                     forgotten.push((topic.clone(), r.i32()?));
@@ -91,16 +99,20 @@ impl Request {
     }
 }
 
-/// The count, if one turn can do with so many.
-fn at_most(count: usize) -> Result<usize, FrameError> {
-    if count > PIECE_MAX { Err(FrameError::TooMany { limit: PIECE_MAX }) } else { Ok(count) }
-}
-
-pub(super) fn read_topic(r: &mut Reader<'_>, version: i16) -> Result<TopicKey, FrameError> {
+/// The topic as the request names it, and here.
+pub(super) fn read_topic<'a>(
+    r: &mut Reader<'_>,
+    version: i16,
+    partitions: &'a Partitions,
+) -> Result<(TopicKey, Option<&'a Arc<LocalTopic>>), FrameError> {
     if version >= TOPIC_ID_FROM {
-        return Ok(TopicKey::Id(TopicId(r.uuid()?)));
+        let id = TopicId(r.uuid()?);
+        return Ok((TopicKey::Id(id), partitions.topic_by_id(id).ok()));
     }
-    Ok(TopicKey::Name(r.string(version >= FLEXIBLE_FROM)?.into()))
+    let name = r.string(version >= FLEXIBLE_FROM)?;
+    let local = partitions.topic(name).ok();
+    let name = local.map_or_else(|| name.into(), |topic| Arc::clone(&topic.name));
+    Ok((TopicKey::Name(name), local))
 }
 
 pub(super) fn read_partition(
