@@ -37,6 +37,11 @@ const ACCEPT: u64 = 1;
 const RECEIVE: u64 = 2;
 const WRITABLE: u64 = 3;
 const WAKE: u64 = 4;
+const ACCEPT_AGAIN: u64 = 5;
+
+/// How long nothing is accepted after that failed, as without free descriptors: armed at once, it would
+/// fail again at once.
+static ACCEPT_PAUSE: types::Timespec = types::Timespec::new().nsec(100_000_000);
 
 /// Sockets of one shard.
 pub struct Front {
@@ -45,6 +50,8 @@ pub struct Front {
     connections: Slab<Connection>,
     serial: u64,
     entries: VecDeque<squeue::Entry>,
+    /// Accepting failed, and nothing was accepted since.
+    accept_fails: bool,
     waker: Waker,
     /// Where the eventfd's count lands; never freed, so that no late completion can miss it.
     rung: &'static mut u64,
@@ -85,6 +92,7 @@ impl Front {
             connections: Slab::new(),
             serial: 0,
             entries: VecDeque::new(),
+            accept_fails: false,
             waker,
             rung: Box::leak(Box::new(0)),
         };
@@ -112,6 +120,16 @@ impl Front {
         self.entries.push_back(entry.user_data((ACCEPT << KIND_SHIFT) | listener as u64));
     }
 
+    /// Accepts again after a pause; meanwhile connections wait in the listener's backlog.
+    fn arm_later(&mut self, listener: usize, result: i32) {
+        if self.listeners.get(listener).is_some() && !mem::replace(&mut self.accept_fails, true) {
+            let error = io::Error::from_raw_os_error(-result);
+            tracing::warn!(%error, "connections cannot be accepted");
+        }
+        let entry = opcode::Timeout::new(&raw const ACCEPT_PAUSE).build();
+        self.entries.push_back(entry.user_data((ACCEPT_AGAIN << KIND_SHIFT) | listener as u64));
+    }
+
     fn arm_wake(&mut self) {
         let into = (&raw mut *self.rung).cast();
         let entry = opcode::Read::new(types::Fd(self.waker.fd()), into, 8).build();
@@ -122,7 +140,7 @@ impl Front {
         let mut queue = self.ring.submission();
         while let Some(entry) = self.entries.front() {
             // SAFETY: buffers of receives live in a connection until they complete (F1, F2), the
-            // eventfd's in `self`; no other entry has memory.
+            // eventfd's and the pause's for ever; no other entry has memory.
             if unsafe { queue.push(entry) }.is_err() {
                 return;
             }
@@ -155,12 +173,14 @@ impl Front {
         match data >> KIND_SHIFT {
             ACCEPT => {
                 if result >= 0 {
+                    self.accept_fails = false;
                     events.extend(self.accepted(result));
                 }
                 if !cqueue::more(entry.flags()) {
-                    self.arm_accept(index);
+                    if result < 0 { self.arm_later(index, result) } else { self.arm_accept(index) }
                 }
             }
+            ACCEPT_AGAIN => self.arm_accept(index),
             RECEIVE => self.was_received(index, result, events),
             WRITABLE => self.was_polled(index, events),
             _ => self.arm_wake(),

@@ -89,6 +89,13 @@ const EVENTS: &[Event] = &[
     },
     Event {
         level: "warn",
+        message: "connections cannot be accepted",
+        remedy: "Most often the process has no file descriptor left: raise the hard limit of open files \
+                 (`LimitNOFILE` in a unit of systemd, `ulimit -Hn` in a shell), or set max.connections \
+                 below it. Clients wait and are taken as soon as there is room.",
+    },
+    Event {
+        level: "warn",
         message: "the port is taken; trying again for 5 s",
         remedy: "A server that was just killed lets go of its port within 2 s. If the server then does \
                  not start, another process has the port: `ss -ltnp` shows which.",

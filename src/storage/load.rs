@@ -131,12 +131,13 @@ impl<'a> Loader<'a> {
         })
     }
 
-    /// What the journal had is in the files, and is to stay there.
+    /// What the journal had is in the files, and is to stay there; some of them may be new.
     fn sync_touched(&self) -> Result<(), StorageError> {
+        let (disk, dir) = (self.disk, self.known.dir);
         for &base in &self.known.facts.touched {
-            self.open(base)?.sync().map_err(StorageError::disk("syncing", self.known.dir))?;
+            self.open(base)?.sync().map_err(StorageError::disk("syncing", dir))?;
         }
-        Ok(())
+        if self.known.facts.touched.is_empty() { Ok(()) } else { files::sync_dir(disk, dir) }
     }
 
     /// Makes a failed log of which is served what lies before the damage.

@@ -108,14 +108,15 @@ pub fn dies_with_us(command: &mut Command) -> &mut Command {
     }
 }
 
-/// Gives the child another soft limit of open files.
-fn limit_open_files(command: &mut Command, files: u64) {
+/// Gives the child other limits of open files, soft and hard.
+fn limit_open_files(command: &mut Command, (soft, hard): (u64, u64)) {
     // SAFETY: system calls with memory of the closure.
     unsafe {
         command.pre_exec(move || {
             let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
             libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit);
-            limit.rlim_cur = files;
+            limit.rlim_max = limit.rlim_max.min(hard);
+            limit.rlim_cur = soft;
             match libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) {
                 0 => Ok(()),
                 _ => Err(io::Error::last_os_error()),
@@ -141,8 +142,8 @@ pub struct Server {
     settings: Vec<(String, String)>,
     /// Environment of the process.
     pub environment: Vec<(String, String)>,
-    /// The soft limit of open files that it starts with, when it is another than ours.
-    pub open_files: Option<u64>,
+    /// The limits of open files that it starts with, soft and hard, when they are other than ours.
+    pub open_files: Option<(u64, u64)>,
     child: Option<Child>,
 }
 

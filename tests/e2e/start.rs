@@ -1,6 +1,7 @@
 //! Starting and stopping: what is refused and how that is said, and signals.
 
 use std::fs;
+use std::net::TcpStream;
 use std::process::Output;
 use std::thread;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use klamm::wire::messages::describe_configs_request::DescribeConfigsResource;
 
 use crate::common::server::{Place, STOP, run};
 use crate::common::wire::batch;
-use crate::common::{Server, Wire};
+use crate::common::{Server, Wire, until};
 use crate::traffic::Traffic;
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -135,7 +136,7 @@ fn signals_stop_a_busy_server_cleanly_and_nothing_acknowledged_is_lost() {
 fn a_low_soft_limit_of_open_files_is_raised_to_the_hard_one() {
     const FILES: u64 = 256;
     let mut server = Server::stopped(&[("node.count", "1")]);
-    server.open_files = Some(FILES);
+    server.open_files = Some((FILES, u64::MAX));
     server.start_again();
     let mut wires: Vec<_> = (0..FILES + 50).map(|_| Wire::connect(server.address(0))).collect();
     wires[0].create("many", 200, &[]);
@@ -145,4 +146,33 @@ fn a_low_soft_limit_of_open_files_is_raised_to_the_hard_one() {
     }
     let open = fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap().count() as u64;
     assert!(open > FILES, "{open} open files");
+}
+
+#[test]
+fn without_free_descriptors_connections_wait_and_the_node_does_not_spin() {
+    const FILES: u64 = 256;
+    let mut server = Server::stopped(&[("node.count", "1")]);
+    server.open_files = Some((FILES, FILES));
+    server.start_again();
+    let address = server.address(0);
+    let crowd: Vec<_> = (0..=FILES).map(|_| TcpStream::connect(address).unwrap()).collect();
+    let warning = "connections cannot be accepted";
+    until(LIMIT, "the warning", || server.log().contains(warning).then_some(()));
+    let before = run_time(server.pid());
+    thread::sleep(Duration::from_secs(1));
+    let used = run_time(server.pid()) - before;
+    assert!(used < Duration::from_millis(500), "{used:?} in a second");
+    drop(crowd);
+    Wire::connect(address).create("room", 1, &[]);
+    assert_eq!(server.log().matches(warning).count(), 1, "{}", server.log());
+}
+
+/// How long the threads of a process have run.
+fn run_time(process: u32) -> Duration {
+    let tasks = fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    let ns = |task: fs::DirEntry| -> u64 {
+        let text = fs::read_to_string(task.path().join("schedstat")).unwrap();
+        text.split(' ').next().unwrap().parse().unwrap()
+    };
+    Duration::from_nanos(tasks.map(|task| ns(task.unwrap())).sum())
 }
