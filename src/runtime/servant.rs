@@ -50,6 +50,8 @@ impl<J: ServantJob> Servant<J> {
             }
             if nice > 0 {
                 cpu::be_nice(nice);
+            } else {
+                cpu::wake_at_once();
             }
             for job in inbox {
                 // Without its servant a node would wait for ever; the panic is told by now.

@@ -329,6 +329,8 @@ fn run_node(seed: Seed, tell: &mpsc::Sender<Told>) -> Result<(), ServerError> {
     let committer = Servant::start(&name("committer"), cpu, 0, commits_in).map_err(failed)?;
     let opener = Servant::start(&name("opener"), cpu, NICE_OPENER, openings_in).map_err(failed)?;
     let back = Back::start(&name("back"), cpu, &dir, disk, jobs_in).map_err(failed)?;
+    // After the servants were started: none of them inherits it.
+    cpu::wake_at_once();
     let front = Front::new(seed.sockets, seed.waker.clone()).map_err(failed)?;
     let limits = net_limits(&seed.config);
     let mut shard = Shard::new(seed.index, seed.config, store, random);
