@@ -255,9 +255,17 @@ impl Bed {
             while let Some(done) = self.outside.run_job(0, &Files) {
                 self.outside.tell_job(done);
             }
-            let next = self.node.timeout(self.outside.clock.0);
-            if !arrived && self.outside.is_idle() && next != Some(Duration::ZERO) {
-                return;
+            if let Some(done) = self.outside.run_opening() {
+                self.outside.tell_opening(done);
+            }
+            if !arrived && self.outside.is_idle() {
+                // A large request goes on after a pause, and time does not pass by itself here.
+                match self.node.timeout(self.outside.clock.0) {
+                    Some(pause) if pause < Duration::from_millis(1) => {
+                        self.outside.clock.0 = self.outside.clock.0 + pause;
+                    }
+                    _ => return,
+                }
             }
         }
     }
