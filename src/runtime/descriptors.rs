@@ -13,3 +13,11 @@ pub fn raise_limit() {
         }
     }
 }
+
+/// How many the process may have; a descriptor's number is below that.
+pub fn limit() -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: u64::MAX, rlim_max: u64::MAX };
+    // SAFETY: the call gets a place of its own that lives as long as it takes.
+    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    limit.rlim_cur
+}

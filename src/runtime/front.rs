@@ -21,6 +21,7 @@ use io_uring::{IoUring, cqueue, opcode, squeue, types};
 use slab::Slab;
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::runtime::descriptors;
 use crate::runtime::network::{ConnectionId, NetEvent, Network, Outgoing, RecvBuf, Sent};
 use crate::runtime::waker::Waker;
 
@@ -39,6 +40,8 @@ const WRITABLE: u64 = 3;
 const WAKE: u64 = 4;
 const ACCEPT_AGAIN: u64 = 5;
 
+/// Descriptors that connections leave to files: glommio panics where it gets none.
+const DESCRIPTORS_LEFT: u64 = 64;
 /// How long nothing is accepted after that failed, as without free descriptors: armed at once, it would
 /// fail again at once.
 static ACCEPT_PAUSE: types::Timespec = types::Timespec::new().nsec(100_000_000);
@@ -52,6 +55,8 @@ pub struct Front {
     entries: VecDeque<squeue::Entry>,
     /// Accepting failed, and nothing was accepted since.
     accept_fails: bool,
+    /// Descriptors of connections are below this.
+    descriptors_max: u64,
     waker: Waker,
     /// Where the eventfd's count lands; never freed, so that no late completion can miss it.
     rung: &'static mut u64,
@@ -93,6 +98,7 @@ impl Front {
             serial: 0,
             entries: VecDeque::new(),
             accept_fails: false,
+            descriptors_max: descriptors::limit().saturating_sub(DESCRIPTORS_LEFT),
             waker,
             rung: Box::leak(Box::new(0)),
         };
@@ -122,12 +128,17 @@ impl Front {
 
     /// Accepts again after a pause; meanwhile connections wait in the listener's backlog.
     fn arm_later(&mut self, listener: usize, result: i32) {
-        if self.listeners.get(listener).is_some() && !mem::replace(&mut self.accept_fails, true) {
-            let error = io::Error::from_raw_os_error(-result);
-            tracing::warn!(%error, "connections cannot be accepted");
+        if self.listeners.get(listener).is_some() {
+            self.cannot_accept(&io::Error::from_raw_os_error(-result));
         }
         let entry = opcode::Timeout::new(&raw const ACCEPT_PAUSE).build();
         self.entries.push_back(entry.user_data((ACCEPT_AGAIN << KIND_SHIFT) | listener as u64));
+    }
+
+    fn cannot_accept(&mut self, error: &io::Error) {
+        if !mem::replace(&mut self.accept_fails, true) {
+            tracing::warn!(%error, "connections cannot be accepted");
+        }
     }
 
     fn arm_wake(&mut self) {
@@ -173,7 +184,6 @@ impl Front {
         match data >> KIND_SHIFT {
             ACCEPT => {
                 if result >= 0 {
-                    self.accept_fails = false;
                     events.extend(self.accepted(result));
                 }
                 if !cqueue::more(entry.flags()) {
@@ -190,6 +200,11 @@ impl Front {
     fn accepted(&mut self, fd: RawFd) -> Option<NetEvent> {
         // SAFETY: the kernel has just given us this descriptor.
         let socket = Socket::from(unsafe { OwnedFd::from_raw_fd(fd) });
+        if u64::from(fd.unsigned_abs()) >= self.descriptors_max {
+            self.cannot_accept(&io::Error::from_raw_os_error(libc::EMFILE));
+            return None;
+        }
+        self.accept_fails = false;
         let peer = socket.peer_addr().ok()?.as_socket()?;
         Some(NetEvent::Accepted(self.adopt(socket)?, peer))
     }

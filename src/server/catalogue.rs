@@ -92,7 +92,7 @@ const EVENTS: &[Event] = &[
         message: "connections cannot be accepted",
         remedy: "Most often the process has no file descriptor left: raise the hard limit of open files \
                  (`LimitNOFILE` in a unit of systemd, `ulimit -Hn` in a shell), or set max.connections \
-                 below it. Clients wait and are taken as soon as there is room.",
+                 below it. 64 are left to files. Clients come again by themselves.",
     },
     Event {
         level: "warn",
