@@ -53,7 +53,7 @@ pub fn handle(shard: &mut Shard, call: &Call, body: &[u8]) -> Outcome {
             shard.fetches.park(Box::new(fetch));
             Outcome::Parked
         }
-        Err(code) => Outcome::Answer(Encoder::new(call, code, 0).finish()),
+        Err(code) => Outcome::Answer(Encoder::new(call, code, 0, 0).finish()),
     }
 }
 
@@ -162,7 +162,7 @@ impl ParkedFetch for Fetch {
                 self.source = Source::Session { id, full };
                 let Some(mut session) = shard.sessions.take(id) else {
                     let code = ErrorCode::FETCH_SESSION_ID_NOT_FOUND;
-                    return Some(Encoder::new(&self.call, code, 0).finish());
+                    return Some(Encoder::new(&self.call, code, 0, 0).finish());
                 };
                 let answer = self.look_at_session(shard, (id, &mut session), full, expired);
                 let connection = ConnectionId(self.call.slot.connection);
@@ -205,11 +205,11 @@ impl Fetch {
         let mut answer = None;
         if expired || self.awaits_disk || self.is_ready(wanted.iter().map(|w| self.state(shard, w)))
         {
-            let mut encoder = Encoder::new(&self.call, ErrorCode::NONE, 0);
+            let mut encoder = Encoder::new(&self.call, ErrorCode::NONE, 0, wanted.len());
             let mut budget = Budget::new(shard.bound_answer(self.max_bytes));
-            for wanted in wanted {
-                let data = self.read(shard, wanted, &mut budget);
-                encoder.push(&shard.image, wanted, data);
+            for (at, partition) in wanted.iter().enumerate() {
+                let data = self.read(shard, partition, &mut budget);
+                encoder.push(&shard.image, partition, data, wanted.len() - at);
             }
             answer = self.ends(&budget, expired).then(|| encoder.finish());
         }
@@ -255,7 +255,7 @@ impl Fetch {
         if full {
             session.look_at_all();
         }
-        let mut encoder = Encoder::new(&self.call, ErrorCode::NONE, id);
+        let mut encoder = Encoder::new(&self.call, ErrorCode::NONE, id, 1);
         let mut budget = Budget::new(shard.bound_answer(self.max_bytes));
         let (mut told, mut at_order) = (Vec::new(), 0);
         while let Some((order, at)) = session.next_fresh(at_order)
@@ -274,7 +274,7 @@ impl Fetch {
                 told.push((at, tells, false, false));
             }
             if full || data.has_records() || data.code != ErrorCode::NONE || news {
-                encoder.push(&shard.image, wanted, data);
+                encoder.push(&shard.image, wanted, data, 1);
             }
         }
         if !self.ends(&budget, expired) {

@@ -13,10 +13,7 @@ use smallvec::SmallVec;
 
 use super::request::{FINAL_EPOCH, Request, read_partition, read_topic, skip_tags};
 use super::{Budget, DISK_WAIT, FLEXIBLE_FROM, Fetch, Source, State, TOPIC_ID_FROM, locate};
-use crate::api::fetch_answer::{
-    Encoder, Piece, head, leader_of, push_partition, push_topic, with_size,
-};
-use crate::api::leaders::Leaders;
+use crate::api::fetch_answer::Encoder;
 use crate::api::{Outcome, PARTITIONS_MAX};
 use crate::base::Moment;
 use crate::runtime::network::ConnectionId;
@@ -27,7 +24,6 @@ use crate::shard::sessions::{Session, TopicKey, Wanted};
 use crate::shard::{Call, Shard, Slot};
 use crate::wire::ErrorCode;
 use crate::wire::frame::{Answer, FrameError, Reader};
-use crate::wire::writer::Writer;
 
 /// Partitions of one slice: tens of microseconds of a turn.
 const SLICE: usize = 256;
@@ -42,7 +38,7 @@ pub(super) fn begin(shard: &mut Shard, call: &Call, body: &[u8]) -> Result<Outco
     shard.close_session(request.session_id);
     if ![0, FINAL_EPOCH].contains(&request.session_epoch) {
         let code = ErrorCode::FETCH_SESSION_ID_NOT_FOUND;
-        return Ok(Outcome::Answer(Encoder::new(call, code, 0).finish()));
+        return Ok(Outcome::Answer(Encoder::new(call, code, 0, 0).finish()));
     }
     let topics_left = r.array_len(call.version >= FLEXIBLE_FROM)?;
     let body = Bytes::copy_from_slice(r.rest());
@@ -61,7 +57,6 @@ pub(super) fn begin(shard: &mut Shard, call: &Call, body: &[u8]) -> Result<Outco
     shard.fetches.park(Box::new(Large {
         fetch,
         opens: request.session_epoch == 0,
-        topics: Vec::new(),
         wanted: Vec::new(),
         moved: false,
         stage: Stage::Read(Reading { body, topics_left, topic: None }),
@@ -75,8 +70,6 @@ struct Large {
     fetch: Fetch,
     /// It opens a session.
     opens: bool,
-    /// Partitions of each topic that it names, in order.
-    topics: Vec<usize>,
     wanted: Vec<Wanted>,
     /// What was looked at may have changed since.
     moved: bool,
@@ -106,16 +99,10 @@ struct Reading {
 
 /// The answer as it grows.
 struct Rows {
-    w: Writer,
-    /// Where in it the session's id is.
-    session_at: usize,
-    pieces: Vec<Piece>,
-    leaders: Leaders,
+    encoder: Encoder,
     budget: Budget,
-    /// Partitions that are in it, topics that have begun, and partitions left of the last one.
+    /// Partitions that are in it.
     at: usize,
-    topic: usize,
-    left: usize,
 }
 
 impl Large {
@@ -133,14 +120,6 @@ impl Large {
                     let count = r.array_len(compact)?;
                     if self.wanted.len() + count > PARTITIONS_MAX {
                         return Err(FrameError::TooMany { limit: PARTITIONS_MAX });
-                    }
-                    // The answer has each topic once in a row, and none without partitions.
-                    match self.topics.last_mut() {
-                        Some(last) if self.wanted.last().is_some_and(|w| w.topic == key) => {
-                            *last += count;
-                        }
-                        _ if count == 0 => {}
-                        _ => self.topics.push(count),
                     }
                     reading.topic = Some((key, count));
                 }
@@ -181,18 +160,11 @@ impl Large {
     }
 
     fn start_answer(&mut self, shard: &Shard) {
-        let capacity = 64 + 64 * self.wanted.len() + 32 * self.topics.len();
-        let (call, topics) = (&self.fetch.call, self.topics.len());
-        let (w, session_at) = head(call, ErrorCode::NONE, 0, topics, capacity);
+        let rows = self.wanted.len();
         self.stage = Stage::Answer(Box::new(Rows {
-            w,
-            session_at,
-            pieces: Vec::new(),
-            leaders: Leaders::default(),
+            encoder: Encoder::new(&self.fetch.call, ErrorCode::NONE, 0, rows),
             budget: Budget::new(shard.bound_answer(self.fetch.max_bytes)),
             at: 0,
-            topic: 0,
-            left: 0,
         }));
     }
 
@@ -200,29 +172,17 @@ impl Large {
     fn answer_on(&mut self, shard: &mut Shard) -> Option<Budget> {
         let Stage::Answer(rows) = &mut self.stage else { return None };
         let connection = ConnectionId(self.fetch.call.slot.connection);
-        let (fetch, version) = (&self.fetch, self.fetch.call.version);
-        for _ in 0..SLICE {
-            if rows.left == 0 {
-                if rows.topic > 0 {
-                    rows.w.no_tags();
-                }
-                let next = self.topics.get(rows.topic).zip(self.wanted.get(rows.at));
-                let Some((&count, first)) = next else { return Some(rows.budget) };
-                push_topic(&mut rows.w, version, &first.topic, count);
-                (rows.topic, rows.left) = (rows.topic + 1, count);
-            }
-            let Some(wanted) = self.wanted.get_mut(rows.at) else { return Some(rows.budget) };
-            let mut data = fetch.read(shard, wanted, &mut rows.budget);
-            data.leader =
-                leader_of(&fetch.call, &mut rows.leaders, &shard.image, wanted, data.code);
+        let all = self.wanted.len();
+        for wanted in self.wanted.iter_mut().skip(rows.at).take(SLICE) {
+            let data = self.fetch.read(shard, wanted, &mut rows.budget);
             (wanted.told_high_watermark, wanted.told_log_start) = data.tells();
-            push_partition(&mut rows.w, &mut rows.pieces, version, wanted.partition, data);
-            (rows.at, rows.left) = (rows.at + 1, rows.left - 1);
+            rows.encoder.push(&shard.image, wanted, data, all - rows.at);
+            rows.at += 1;
             if rows.budget.pending {
                 watch(shard, wanted, connection);
             }
         }
-        None
+        (rows.at == all).then_some(rows.budget)
     }
 
     /// Puts the next partitions into the session; whether those were all.
@@ -246,10 +206,9 @@ impl Large {
             _ => return None,
         };
         if let Some(id) = session {
-            rows.w.set_i32(rows.session_at, id);
+            rows.encoder.set_session(id);
         }
-        rows.leaders.end(&mut rows.w);
-        Some(Answer { parts: with_size(rows.pieces, rows.w), is_lost: false })
+        Some(rows.encoder.finish())
     }
 
     /// All of it was looked at, or read, and there is not enough.
@@ -329,7 +288,7 @@ impl ParkedFetch for Large {
     fn size_bytes(&self) -> usize {
         let more = match &self.stage {
             Stage::Read(reading) => reading.body.len(),
-            Stage::Answer(rows) | Stage::Open(rows, ..) => rows.w.written(),
+            Stage::Answer(rows) | Stage::Open(rows, ..) => rows.encoder.written(),
             Stage::Look { .. } | Stage::Wait => 0,
         };
         self.wanted.len() * size_of::<Wanted>() + more
