@@ -33,6 +33,10 @@ const IDLE_KEYS: &str = "partitions = 1000\nconsumers = 100\nrate = 0.001\n";
 const SLO_NS: u64 = 5_000_000;
 /// A rate counts as not kept when so many runs in a row say so: one may have had a bad moment.
 const TRIES: u32 = 2;
+/// Of a run at one rate: so long that a pause of 20 ms, which any machine has, is not 1 % of it.
+const HIGHEST_SECONDS_MAX: u64 = 5;
+/// Runs that a search takes, about.
+const HIGHEST_RUNS: u64 = 12;
 /// The name of the counting of syncs among the workloads.
 pub(crate) const SYNCS: &str = "syncs";
 
@@ -98,7 +102,10 @@ impl Rounds {
                 What::Drain { .. } => starts + warm_up + 45,
                 What::Idle => starts + 10 + 2 * self.seconds,
                 What::Start => 2 * starts,
-                What::Highest(_) => starts + warm_up + 2 * 12 * 4,
+                What::Highest(_) => {
+                    let seconds = self.seconds.min(HIGHEST_SECONDS_MAX);
+                    starts + warm_up + 2 * HIGHEST_RUNS * (WARM_UP + seconds + 1)
+                }
             };
         }
         sum * u64::from(self.count)
@@ -308,7 +315,7 @@ impl Visit<'_> {
         let (mut search, mut best) = (Search::new(), Values::new());
         while let Some(rate) = search.next() {
             let mut job = self.job_at(durability, Some(rate));
-            job.seconds = (1, self.rounds.seconds.min(2));
+            job.seconds.1 = job.seconds.1.min(HIGHEST_SECONDS_MAX);
             let mut is_kept = false;
             for _ in 0..TRIES {
                 let measured = self.rounds.loader.measure(&job, running, &self.rounds.stop)?;
