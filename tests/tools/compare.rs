@@ -65,6 +65,8 @@ fn klamm_beside_itself_is_compared_in_every_table() {
             assert!(value("w1-2k", broker, durability, name) > 0.0, "{name}");
         }
     }
+    assert!(value("w1-2k", "Klamm", "synced", "longest_turn_us") > 0.0);
+    assert!(value("w1-2k", "Klamm", "synced", "turns") > 1.0);
     for broker in ["Klamm", "Twin"] {
         assert!(value("w9", broker, "synced", "start_ms") > 0.0);
         assert!(value("w9", broker, "synced", "restart_ms") > 0.0);
@@ -77,7 +79,7 @@ fn klamm_beside_itself_is_compared_in_every_table() {
     }
     let table = fs::read_to_string(dir.join("report.md")).unwrap();
     assert_eq!(table, String::from_utf8_lossy(&output.stdout).trim_end().to_owned() + "\n");
-    assert!(table.contains("| Twin | "), "{table}");
+    assert!(table.contains("| Twin | ") && table.contains("| w1-2k unsynced |"), "{table}");
     assert!(fs::read_to_string(dir.join("report.svg")).unwrap().contains("w1-2k"));
     assert!(!dir.join("data").exists(), "the data of the brokers is gone");
 }
@@ -150,6 +152,29 @@ fn processes(dir: &Path, what: &str) -> usize {
     let arguments = entries.filter_map(|e| fs::read(e.path().join("cmdline")).ok());
     let words = arguments.map(|a| String::from_utf8_lossy(&a).replace('\0', " "));
     words.filter(|w| w.contains(&*dir) && w.contains(what)).count()
+}
+
+#[test]
+fn a_comparison_that_is_interrupted_shows_what_is_done_and_names_what_is_missing() {
+    let dir = place("interrupted", &TWIN);
+    let mut command = command(&dir, "--workloads w9,w1-2k,w2 --no-syncs --seconds 600");
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let began = Instant::now();
+    while processes(&dir, " load ") == 0 {
+        assert!(began.elapsed() < PATIENCE, "no load came");
+        sleep(Duration::from_millis(20));
+    }
+    // SAFETY: the child has not been waited for, so the id is still its own.
+    unsafe { libc::kill(child.id().cast_signed(), libc::SIGINT) };
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.ends_with("compare: interrupted\n"), "{said}");
+    let table = fs::read_to_string(dir.join("report.md")).unwrap();
+    assert!(table.contains("**The run was cut short.** Missing: w1-2k; w2."), "{table}");
+    assert!(table.contains("| Twin | ") && table.contains("first acknowledged record"), "{table}");
+    assert!(dir.join("report.json").exists() && dir.join("report.svg").exists());
+    assert!(!dir.join("data").exists(), "the data of the brokers is gone");
 }
 
 #[test]

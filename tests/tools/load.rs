@@ -7,6 +7,11 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::Deserializer;
+
 use crate::broker::{Broker, Ran};
 
 /// Why the other client does not verify: it cannot, or it is not in this build.
@@ -241,6 +246,55 @@ fn a_search_that_loses_its_broker_keeps_the_best_run_so_far() {
     assert!(result["error"].is_string());
     assert_eq!(result["search"][0]["meets"], true);
     assert_eq!(result["ack_ns"]["count"].as_u64(), result["counts"]["acked"].as_u64());
+    fs::remove_dir_all(out).unwrap();
+}
+
+/// Latencies in a histogram log.
+fn logged(path: &Path) -> u64 {
+    let text = fs::read_to_string(path).unwrap();
+    let packed = text.lines().filter_map(|l| l.split_once(",HISTFA").map(|(_, rest)| rest));
+    let count = |packed: &str| {
+        let bytes = STANDARD.decode(format!("HISTFA{packed}")).unwrap();
+        let histogram: Histogram<u64> = Deserializer::new().deserialize(&mut &bytes[..]).unwrap();
+        histogram.len()
+    };
+    packed.map(count).sum()
+}
+
+#[test]
+fn a_search_that_is_interrupted_ends_with_the_files_of_its_best_run() {
+    let broker = Broker::get();
+    let out = dir(&broker);
+    let args = "--max --slo p99=60s --rate 2 --warmup-seconds 0 --duration-seconds 3";
+    let mut child = broker.start("load", &format!("{args} --out {}", out.display()));
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let first = lines.next().unwrap().unwrap();
+    assert!(first.ends_with("meets"), "{first}");
+    // The logs of the next run are there as long as it lasts.
+    let next = out.join("trial/ack.hdr");
+    while !fs::read_to_string(&next).is_ok_and(|log| log.contains(",HISTFA")) {
+        assert_eq!(child.try_wait().unwrap(), None, "it goes on");
+        sleep(Duration::from_millis(20));
+    }
+    // SAFETY: the child has not been waited for, so the id is still its own.
+    unsafe { libc::kill(child.id().cast_signed(), libc::SIGINT) };
+    let rest: Vec<_> = lines.map(Result::unwrap).collect();
+    assert_eq!(child.wait().unwrap().code(), Some(1), "{rest:?}");
+    assert_eq!(rest.last().unwrap(), "klamm load: interrupted", "{rest:?}");
+    let result = json(&fs::read_to_string(out.join("result.json")).unwrap());
+    let search = result["search"].as_array().unwrap();
+    let (last, met) = search.split_last().unwrap();
+    assert!(last["meets"] == false && met.iter().all(|t| t["meets"] == true), "{search:?}");
+    let best = &met.last().unwrap()["rate"];
+    assert_eq!(&result["offered_rate"], best);
+    let records = (best.as_f64().unwrap() * 3.0) as u64;
+    assert_eq!(result["ack_ns"]["count"], records);
+    assert_eq!(logged(&out.join("ack.hdr")), records);
+    // What a busy machine reads behind the end is in no second.
+    assert!((1..=records).contains(&logged(&out.join("e2e.hdr"))));
+    let mut files: Vec<_> = fs::read_dir(&out).unwrap().map(|f| f.unwrap().file_name()).collect();
+    files.sort();
+    assert_eq!(files, ["ack.hdr", "e2e.hdr", "picture.svg", "result.json"]);
     fs::remove_dir_all(out).unwrap();
 }
 

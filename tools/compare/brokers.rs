@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::kafka::{self, Kafka};
 use crate::process::{Outcome, Process, Stop, accepts, free_ports, run};
+use crate::turns::Turns;
 
 /// Configs of topics.
 pub(crate) type Configs = BTreeMap<String, String>;
@@ -192,13 +193,13 @@ impl Broker {
             Kind::Peer(Peer { port: Some(port), .. }) => ports[0] = *port,
             _ => {}
         }
-        Ok(Place { dir: dir.to_owned(), port: ports[0] })
+        Ok(Place { dir: dir.to_owned(), port: ports[0], admin: ports[1] })
     }
 
     /// Starts it where it was placed. Returns before it is ready. `before` are words to put before
     /// its command.
     pub(crate) fn start(&self, place: &Place, how: &How<'_>) -> Outcome<Running> {
-        let Place { dir, port } = place;
+        let Place { dir, port, admin } = place;
         if accepts(*port) {
             return Err(format!("{}: port {port} is taken by somebody else", self.name));
         }
@@ -212,11 +213,13 @@ impl Broker {
             Kind::Peer(peer) => peer.stop.as_ref().map(|words| filled(words, place)),
             _ => None,
         };
-        Ok(Running { process, port: *port, stop, dir: dir.clone() })
+        let is_watched = how.is_watched && matches!(self.kind, Kind::Klamm(_));
+        let admin = is_watched.then_some(*admin);
+        Ok(Running { process, port: *port, admin, stop, dir: dir.clone() })
     }
 
     fn words(&self, place: &Place, how: &How<'_>) -> Vec<String> {
-        let Place { dir, port } = place;
+        let Place { dir, port, admin } = place;
         let data = dir.join("data").display().to_string();
         let owned = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
         match &self.kind {
@@ -225,6 +228,10 @@ impl Broker {
                 let listeners = format!("listeners=PLAINTEXT://127.0.0.1:{port}");
                 for setting in ["node.count=1", &listeners, &format!("log.dirs={data}")] {
                     words.extend(owned(&["--override", setting]));
+                }
+                if how.is_watched {
+                    let admin = format!("admin.listener=127.0.0.1:{admin}");
+                    words.extend(owned(&["--override", &admin]));
                 }
                 words
             }
@@ -265,6 +272,8 @@ fn filled(words: &[String], place: &Place) -> Vec<String> {
 pub(crate) struct Place {
     dir: PathBuf,
     port: u16,
+    /// Where Klamm tells its metrics, if somebody looks.
+    admin: u16,
 }
 
 /// How a broker is started.
@@ -276,6 +285,8 @@ pub(crate) struct How<'a> {
     pub(crate) durability: Durability,
     /// For the floor, whose topic is there from the start.
     pub(crate) partitions: u32,
+    /// Whether Klamm is to tell its metrics.
+    pub(crate) is_watched: bool,
     /// Words to put before its command.
     pub(crate) before: &'a [String],
 }
@@ -285,6 +296,7 @@ pub(crate) struct How<'a> {
 pub(crate) struct Running {
     process: Process,
     port: u16,
+    admin: Option<u16>,
     stop: Option<Vec<String>>,
     dir: PathBuf,
 }
@@ -303,6 +315,11 @@ impl Running {
     /// Its process id.
     pub(crate) fn pid(&self) -> u32 {
         self.process.pid()
+    }
+
+    /// Its turns so far, if it tells them.
+    pub(crate) fn turns(&self) -> Outcome<Option<Turns>> {
+        self.admin.map(Turns::look).transpose()
     }
 
     /// An error when it ended.

@@ -1,4 +1,7 @@
 //! The search for the highest rate that a broker keeps: doubling, then halving the gap.
+//!
+//! A rate may be lost to a bad moment of the machine. When all rates below it are kept, right up to it,
+//! it is tried once more, and the doubling goes on if it is kept then.
 
 /// Steps after the first rate that was not kept.
 const STEPS: u32 = 3;
@@ -11,13 +14,16 @@ const UPMOST: f64 = 2e6;
 pub(crate) struct Search {
     kept: Option<f64>,
     lost: Option<f64>,
+    /// Since a rate was lost that has not been tried again.
     steps: u32,
+    /// All of these steps were kept, and the lost rate has one more try.
+    doubts: bool,
 }
 
 impl Search {
     /// Nothing is known.
     pub(crate) fn new() -> Self {
-        Self { kept: None, lost: None, steps: 0 }
+        Self { kept: None, lost: None, steps: 0, doubts: true }
     }
 
     /// The rate to try next; `None` once it is known well enough.
@@ -26,17 +32,23 @@ impl Search {
             (None, None) => Some(FIRST),
             (Some(kept), None) => Some(kept * 2.0).filter(|r| *r <= UPMOST),
             (None, Some(lost)) => Some(lost / 2.0).filter(|r| *r >= LOWEST),
-            (Some(kept), Some(lost)) => {
-                (self.steps < STEPS).then(|| ((kept * lost).sqrt() / 100.0).round() * 100.0)
+            (Some(kept), Some(lost)) if self.steps < STEPS => {
+                Some(((kept * lost).sqrt() / 100.0).round() * 100.0)
             }
+            (Some(_), Some(lost)) => Some(lost).filter(|_| self.doubts),
         }
     }
 
     /// Whether `rate` was kept.
     pub(crate) fn tried(&mut self, rate: f64, is_kept: bool) {
-        self.steps += u32::from(self.kept.is_some() && self.lost.is_some());
+        let is_step = self.kept.is_some() && self.lost.is_some();
+        self.steps += u32::from(is_step);
+        self.doubts &= is_kept || !is_step;
         if is_kept {
             self.kept = Some(rate);
+            if self.lost.is_some_and(|lost| rate >= lost) {
+                (self.lost, self.steps) = (None, 0);
+            }
         } else {
             self.lost = Some(rate);
         }
@@ -60,6 +72,17 @@ mod tests {
             tries += 1;
         }
         (search.highest(), tries)
+    }
+
+    #[test]
+    fn a_rate_that_was_lost_to_a_bad_moment_is_tried_again() {
+        let mut search = Search::new();
+        let mut is_bad = true;
+        while let Some(rate) = search.next() {
+            search.tried(rate, !is_bad && rate <= 77_777.0);
+            is_bad = false;
+        }
+        assert!(search.highest() > 70_000.0 && search.highest() <= 77_777.0, "{search:?}");
     }
 
     #[test]

@@ -17,6 +17,7 @@ use serde::Deserialize;
 use crate::brokers::{Configs, Running};
 use crate::measure::{Counters, Reading, resident_mb};
 use crate::process::{Outcome, Process, Stop, now};
+use crate::turns::Turns;
 
 /// Connecting, making the topics and learning of them.
 const PREPARE: Duration = Duration::from_mins(3);
@@ -113,6 +114,8 @@ pub(crate) struct Measured {
     pub(crate) resident_mb: f64,
     /// User and kernel.
     pub(crate) instructions: Option<(f64, f64)>,
+    /// Of Klamm, at both ends of the measured time.
+    pub(crate) turns: Option<(Turns, Turns)>,
 }
 
 /// A line of the load on its standard error.
@@ -216,9 +219,11 @@ impl Loader {
         load.wait_for_second(warm_up, PREPARE, broker, stop)?;
         let counters = self.counters.then(|| Counters::start(broker.pid(), &load.out));
         let counters = counters.transpose()?;
+        let turns = broker.turns()?;
         let from = Reading::take(broker.pid(), self.broker_core)?;
         run(&mut load, broker)?;
         let to = Reading::take(broker.pid(), self.broker_core)?;
+        let turns = turns.zip(broker.turns()?);
         let instructions = counters.and_then(Counters::end);
         let resident_mb = resident_mb(broker.pid());
         let r = load.end(broker, stop)?;
@@ -239,6 +244,7 @@ impl Loader {
             to,
             resident_mb,
             instructions,
+            turns,
         })
     }
 

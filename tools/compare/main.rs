@@ -30,6 +30,7 @@ mod rounds;
 mod start;
 mod syncs;
 mod table;
+mod turns;
 mod workloads;
 
 use std::fs;
@@ -177,9 +178,12 @@ fn within(
     if done.is_ok() && counts_syncs {
         done = rounds.count_syncs(&mut findings);
     }
+    let mut missing = rounds.missing(&workloads, &findings);
+    if done.is_err() && counts_syncs {
+        missing.push("the syncs, or some of them".to_owned());
+    }
     let _ = fs::remove_dir_all(&rounds.data);
     let (count, brokers) = (rounds.count, rounds.brokers);
-    let is_whole = done.is_ok();
     let report = Report {
         machine,
         brokers,
@@ -188,7 +192,7 @@ fn within(
         seconds,
         is_pinned,
         rate: options.rate,
-        is_whole,
+        missing,
         findings,
     };
     report.write(out)?;

@@ -79,7 +79,8 @@ impl Profile {
         let dir = &self.loader.dir;
         let place = self.broker.place(&dir.join("data"), &self.stop)?;
         let core = self.loader.broker_core;
-        let how = How { core, durability: self.durability, partitions: 0, before: &[] };
+        let (durability, partitions) = (self.durability, 0);
+        let how = How { core, durability, partitions, is_watched: false, before: &[] };
         let mut running = self.broker.start(&place, &how)?;
         running.wait(&self.stop)?;
         let job = Job {

@@ -30,8 +30,8 @@ pub(crate) struct Report {
     pub(crate) is_pinned: bool,
     /// In place of the rates of the workloads.
     pub(crate) rate: Option<f64>,
-    /// Whether all rounds were run.
-    pub(crate) is_whole: bool,
+    /// What was not run.
+    pub(crate) missing: Vec<String>,
     pub(crate) findings: Findings,
 }
 
@@ -44,7 +44,7 @@ struct Json<'a> {
     rounds: u32,
     seconds: u64,
     is_pinned: bool,
-    is_whole: bool,
+    missing: &'a [String],
     notes: Vec<String>,
     #[serde(flatten)]
     findings: &'a Findings,
@@ -61,7 +61,7 @@ impl Report {
             rounds: self.rounds,
             seconds: self.seconds,
             is_pinned: self.is_pinned,
-            is_whole: self.is_whole,
+            missing: &self.missing,
             notes: self.head(),
             findings: &self.findings,
         };
@@ -117,8 +117,9 @@ impl Report {
              those of the rounds, with the lowest and the highest; below 1 Klamm needs less."
                 .to_owned(),
         ];
-        if !self.is_whole {
-            head.push("**The run was cut short**: not all rounds are here.".to_owned());
+        if !self.missing.is_empty() {
+            let missing = self.missing.join("; ");
+            head.push(format!("**The run was cut short.** Missing: {missing}."));
         }
         let others = self.largest("others_cpu_percent");
         let stolen = self.largest("stolen_cpu_percent");

@@ -33,6 +33,10 @@ const IDLE_KEYS: &str = "partitions = 1000\nconsumers = 100\nrate = 0.001\n";
 const SLO_NS: u64 = 5_000_000;
 /// A rate counts as not kept when so many runs in a row say so: one may have had a bad moment.
 const TRIES: u32 = 2;
+/// Of a run at one rate: so long that a pause of 20 ms, which any machine has, is not 1 % of it.
+const HIGHEST_SECONDS_MAX: u64 = 5;
+/// Runs that a search takes, about.
+const HIGHEST_RUNS: u64 = 12;
 /// The name of the counting of syncs among the workloads.
 pub(crate) const SYNCS: &str = "syncs";
 
@@ -68,7 +72,7 @@ impl Rounds {
                     brokers.reverse();
                 }
                 for broker in brokers {
-                    if !broker.is_floor() || workload.floor_partitions > 0 {
+                    if !durabilities(workload, broker).is_empty() {
                         self.visit(workload, round, broker, findings);
                         self.stop.check()?;
                     }
@@ -84,7 +88,7 @@ impl Rounds {
         for (workload, broker) in
             workloads.iter().flat_map(|w| self.brokers.iter().map(move |b| (w, b)))
         {
-            if broker.is_floor() && workload.floor_partitions == 0 {
+            if durabilities(workload, broker).is_empty() {
                 continue;
             }
             let starts = match (broker.is_kafka(), broker.is_floor()) {
@@ -98,20 +102,45 @@ impl Rounds {
                 What::Drain { .. } => starts + warm_up + 45,
                 What::Idle => starts + 10 + 2 * self.seconds,
                 What::Start => 2 * starts,
-                What::Highest(_) => starts + warm_up + 2 * 12 * 4,
+                What::Highest(_) => {
+                    let seconds = self.seconds.min(HIGHEST_SECONDS_MAX);
+                    starts + warm_up + 2 * HIGHEST_RUNS * (WARM_UP + seconds + 1)
+                }
             };
         }
         sum * u64::from(self.count)
     }
 
+    /// What a whole run has and `findings` has not, a line for each workload.
+    pub(crate) fn missing(&self, workloads: &[Workload], findings: &Findings) -> Vec<String> {
+        let missing = |workload: &Workload| {
+            let (mut all, mut left) = (0, Vec::new());
+            for round in 1..=self.count {
+                for broker in &self.brokers {
+                    for durability in durabilities(workload, broker) {
+                        all += 1;
+                        let mut rows = findings.rows(workload.name, (&broker.name, durability));
+                        if !rows.any(|r| r.round == round) {
+                            let how = format!("{durability:?}").to_lowercase();
+                            left.push(format!("{} {how} of round {round}", broker.name));
+                        }
+                    }
+                }
+            }
+            let some = format!("{}: {}", workload.name, left.join(", "));
+            let is_all = left.len() == all;
+            (!left.is_empty()).then_some(if is_all { workload.name.to_owned() } else { some })
+        };
+        workloads.iter().filter_map(missing).collect()
+    }
+
     fn visit(&self, workload: &Workload, round: u32, broker: &Broker, findings: &mut Findings) {
-        let mut both: Vec<_> = BOTH.into_iter().filter(|d| broker.configs(*d).is_some()).collect();
+        let mut both = durabilities(workload, broker);
         if round.is_multiple_of(2) {
             both.reverse();
         }
         // One start serves both, but for the floor, which is told at its start.
         let starts: Vec<Vec<Durability>> = match workload.what {
-            What::Start | What::Idle | What::Drain { .. } => vec![vec![broker.usual()]],
             _ if broker.is_floor() => both.into_iter().map(|d| vec![d]).collect(),
             _ => vec![both],
         };
@@ -143,7 +172,7 @@ impl Rounds {
             quick: true,
         };
         for broker in &self.brokers {
-            for durability in BOTH.into_iter().filter(|d| broker.configs(*d).is_some()) {
+            for durability in durabilities(&workload, broker) {
                 let mut visit =
                     Visit { rounds: self, workload: &workload, round: 1, broker, findings };
                 let counted = visit.syncs(durability);
@@ -152,6 +181,15 @@ impl Rounds {
             }
         }
         Ok(())
+    }
+}
+
+/// How durable a broker is in a workload, one after the other; nothing when it has no part in it.
+fn durabilities(workload: &Workload, broker: &Broker) -> Vec<Durability> {
+    match workload.what {
+        _ if broker.is_floor() && workload.floor_partitions == 0 => Vec::new(),
+        What::Start | What::Idle | What::Drain { .. } => vec![broker.usual()],
+        _ => BOTH.into_iter().filter(|d| broker.configs(*d).is_some()).collect(),
     }
 }
 
@@ -194,7 +232,9 @@ impl Visit<'_> {
 
     fn how<'a>(&self, durability: Durability, before: &'a [String]) -> How<'a> {
         let core = self.rounds.loader.broker_core;
-        How { core, durability, partitions: self.workload.floor_partitions, before }
+        // The listener of the metrics is no part of what starts fast and idles small.
+        let is_watched = matches!(self.workload.what, What::Load(_));
+        How { core, durability, partitions: self.workload.floor_partitions, is_watched, before }
     }
 
     fn place(&self) -> Outcome<crate::brokers::Place> {
@@ -237,10 +277,15 @@ impl Visit<'_> {
     }
 
     fn job(&self, durability: Durability) -> Job {
+        self.job_at(durability, self.rounds.rate)
+    }
+
+    /// With this rate in place of that of the workload.
+    fn job_at(&self, durability: Durability, rate: Option<f64>) -> Job {
         let (workload, broker) = (self.workload, self.broker);
         let how = format!("{durability:?}").to_lowercase();
         let mut arguments = Vec::new();
-        if let Some(rate) = self.rounds.rate {
+        if let Some(rate) = rate {
             arguments.extend(["--rate".to_owned(), rate.to_string()]);
         }
         if broker.is_floor() {
@@ -267,23 +312,24 @@ impl Visit<'_> {
     }
 
     fn highest(&self, durability: Durability, running: &mut Running) -> Outcome<(Values, bool)> {
-        let mut search = Search::new();
+        let (mut search, mut best) = (Search::new(), Values::new());
         while let Some(rate) = search.next() {
-            let mut job = self.job(durability);
-            job.arguments = vec!["--rate".to_owned(), rate.to_string()];
-            job.seconds = (1, self.rounds.seconds.min(2));
+            let mut job = self.job_at(durability, Some(rate));
+            job.seconds.1 = job.seconds.1.min(HIGHEST_SECONDS_MAX);
             let mut is_kept = false;
             for _ in 0..TRIES {
                 let measured = self.rounds.loader.measure(&job, running, &self.rounds.stop)?;
                 let is_fast = measured.e2e.is_some_and(|e2e| e2e.p99 < SLO_NS);
                 is_kept = is_fast && !measured.missed;
                 if is_kept {
+                    best = values(&measured);
                     break;
                 }
             }
             search.tried(rate, is_kept);
         }
-        Ok((Values::from([("highest_rate", search.highest())]), false))
+        best.insert("highest_rate", search.highest());
+        Ok((best, false))
     }
 
     /// Memory and CPU with nothing in it, then with many partitions and idle consumers.
@@ -405,6 +451,9 @@ fn values(m: &Measured) -> Values {
             values.insert("user_instructions_per_record", user / m.records);
             values.insert("kernel_instructions_per_record", kernel / m.records);
         }
+    }
+    if let Some((from, to)) = &m.turns {
+        values.extend(to.since(from));
     }
     let ms = |ns: u64| ns as f64 / 1e6;
     if let Some(l) = m.ack {

@@ -3,9 +3,10 @@
 use std::fmt::Write as _;
 
 use crate::brokers::Durability;
-use crate::findings::{Side, Spread};
+use crate::findings::{Row, Side, Spread};
 use crate::report::Report;
 use crate::rounds::SYNCS;
+use crate::turns::DID;
 use crate::workloads::What;
 
 const COLUMNS: &str = "\
@@ -26,6 +27,7 @@ pub(crate) fn markdown(report: &Report) -> String {
     drained(&mut t, report);
     start_and_idle(&mut t, report);
     highest(&mut t, report);
+    longest_turns(&mut t, report);
     counted(&mut t, report);
     let mut errors = report.findings.errors().peekable();
     if errors.peek().is_some() {
@@ -174,15 +176,66 @@ fn highest(t: &mut String, report: &Report) {
     for durability in [Durability::Synced, Durability::Unsynced] {
         for broker in &report.brokers {
             let side = (broker.name.as_str(), durability);
-            if let Some(rate) = report.findings.value(workload.name, side, "highest_rate") {
-                let broker = side_name(report, side, durability);
-                let _ = writeln!(rows, "| {broker} | {durability:?} | {} |", spread(rate));
-            }
+            let value = |key| report.findings.value(workload.name, side, key);
+            let Some(rate) = value("highest_rate") else { continue };
+            let cell = |key| value(key).map_or(String::new(), |s| number(s.median));
+            let ours = (report.brokers[0].name.as_str(), durability);
+            let ratio = report.findings.ratio(workload.name, (ours, side), "highest_rate");
+            let ratio = ratio.filter(|_| side != ours).map_or(String::new(), spread);
+            let _ = writeln!(
+                rows,
+                "| {} | {durability:?} | {} | {} / {} | {} | {ratio} |",
+                side_name(report, side, durability),
+                spread(rate),
+                cell("e2e_p50_ms"),
+                cell("e2e_p99_ms"),
+                cell("cpu_us_per_record"),
+            );
         }
     }
     if !rows.is_empty() {
-        let head = "| broker | durability | records/s |\n|---|---|--:|\n";
+        let head = "| broker | durability | records/s | end to end ms p50 / p99 there | CPU us/record | \
+                    Klamm / it: records/s |\n|---|---|--:|--:|--:|--:|\n";
         let _ = write!(t, "\n## {}\n\n{head}{rows}", workload.title);
+    }
+}
+
+fn longest_turns(t: &mut String, report: &Report) {
+    let mut rows = String::new();
+    let broker = report.brokers[0].name.as_str();
+    for workload in &report.workloads {
+        for durability in [Durability::Synced, Durability::Unsynced] {
+            let of = |row: &Row, key| row.values.get(key).copied();
+            let all = report.findings.rows(workload.name, (broker, durability));
+            let timed = all.filter_map(|r| Some((of(r, "longest_turn_us")?, r)));
+            let Some((longest, row)) = timed.max_by(|a, b| a.0.total_cmp(&b.0)) else { continue };
+            let did = DID.iter().filter_map(|(what, key)| Some((what, of(row, key)?)));
+            let did = did.filter(|(_, n)| *n > 0.0);
+            let did: Vec<_> = did.map(|(what, n)| format!("{what} {}", number(n))).collect();
+            let cell = |key| of(row, key).map_or(String::new(), number);
+            let _ = writeln!(
+                rows,
+                "| {} {} | {} | {} | {} | {} | {} |",
+                workload.name,
+                format!("{durability:?}").to_lowercase(),
+                number(longest),
+                did.join(", "),
+                cell("turns"),
+                cell("long_turns"),
+                cell("run_queue_delay_ms"),
+            );
+        }
+    }
+    if !rows.is_empty() {
+        t.push_str(
+            "\n## The longest turn of Klamm in the measured time\n\nOf the round with the longest one. A \
+             turn with much to do takes long; a turn with little to do that takes more than 100 us \
+             was delayed by a slice of other work, or by the machine: it also counts what other threads and \
+             the host took of the core.\n\n\
+             | workload | us | what it did | turns | above 131 us | ready, without a core: ms |\n\
+             |---|--:|---|--:|--:|--:|\n",
+        );
+        t.push_str(&rows);
     }
 }
 

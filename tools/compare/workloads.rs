@@ -112,7 +112,7 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         name: "w11",
         title: "1 KiB, 16 partitions, 4 producers: highest rate with e2e p99 < 5 ms",
         what: What::Highest("partitions = 16\nproducers = 4\n"),
-        floor_partitions: 0,
+        floor_partitions: 16,
         quick: false,
     },
 ];

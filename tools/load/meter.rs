@@ -18,6 +18,8 @@ use serde::Serialize;
 /// Significant digits of a latency.
 const DIGITS: u8 = 3;
 const NS: f64 = 1e9;
+/// Files of the histograms of each second: to the acknowledgement, and to the consumer.
+pub(crate) const LOGS: [&str; 2] = ["ack.hdr", "e2e.hdr"];
 
 /// Since the start of the run, warm-up included.
 #[derive(Debug, Clone, Copy, Default)]
@@ -110,8 +112,8 @@ impl Meter {
             to: Moment::NEVER,
             counts: Counts::default(),
             measured: Counts::default(),
-            ack: latency("ack.hdr")?,
-            e2e: latency("e2e.hdr")?,
+            ack: latency(LOGS[0])?,
+            e2e: latency(LOGS[1])?,
             series: Vec::new(),
             backlog: None,
             at_second: Counts::default(),

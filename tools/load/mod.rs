@@ -52,7 +52,7 @@ mod workload;
 
 use std::fs;
 use std::io::{self, IsTerminal as _, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -64,7 +64,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::tools::cli::{self, Outcome, ToolError};
 use engine::{End, Engine, Plan};
-use meter::Meter;
+use meter::{LOGS, Meter};
 use options::{ClientName, Options};
 use progress::Progress;
 use result::{About, RunResult};
@@ -126,8 +126,8 @@ fn load(options: &Options) -> Outcome<ExitCode> {
     }
 }
 
-/// Runs at rate after rate; the result is that of the highest one that met the bound, or of the last
-/// one. A search that cannot go on says so in the result.
+/// Runs at rate after rate; the result and the logs are those of the highest one that met the bound,
+/// or of the last one. A search that cannot go on says so in the result.
 fn find_max(
     options: &Options,
     bootstrap: &[Endpoint],
@@ -139,8 +139,10 @@ fn find_max(
     let slo = Slo::parse(&bound)?;
     let mut search = Search::new(workload.rate);
     let (mut all, mut best, mut last, mut error) = (Vec::new(), None, None, None);
+    let trial = Trial::new(options)?;
     while let Some(rate) = search.next() {
-        let run = match run_once(options, bootstrap, Workload { rate, ..workload.clone() }, stop) {
+        let workload = Workload { rate, ..workload.clone() };
+        let run = match run_once(&trial.options, bootstrap, workload, stop) {
             Ok(run) => run,
             Err(e) if last.is_none() => return Err(e),
             Err(e) => {
@@ -151,10 +153,14 @@ fn find_max(
         let tried = slo.judge(&run);
         eprintln!("{}", table::search_line(&tried));
         search.tried(tried.meets);
+        if tried.meets || best.is_none() {
+            trial.keep_logs()?;
+        }
+        let is_stopped = run.is_stopped || stop.load(Ordering::Relaxed);
         best = if tried.meets { Some(run.clone()) } else { best };
         last = Some(run);
         all.push(tried);
-        if stop.load(Ordering::Relaxed) {
+        if is_stopped {
             error = Some("interrupted".to_owned());
             break;
         }
@@ -163,6 +169,40 @@ fn find_max(
     error = error.or_else(|| best.is_none().then(|| none.clone()));
     let run = best.or(last).ok_or(none)?;
     Ok(RunResult { search: Some(all), error, ..run })
+}
+
+/// The runs of a search write their logs into a directory of their own, from which those of the run
+/// that counts are taken. It is gone when this is dropped.
+struct Trial {
+    options: Options,
+    out: Option<PathBuf>,
+}
+
+impl Trial {
+    fn new(options: &Options) -> Outcome<Self> {
+        let dir = options.out.as_ref().map(|out| out.join("trial"));
+        if let Some(dir) = &dir {
+            fs::create_dir_all(dir).map_err(|e| named(dir, &e))?;
+        }
+        Ok(Self { options: Options { out: dir, ..options.clone() }, out: options.out.clone() })
+    }
+
+    fn keep_logs(&self) -> Outcome<()> {
+        let (Some(from), Some(to)) = (&self.options.out, &self.out) else { return Ok(()) };
+        for log in LOGS {
+            fs::rename(from.join(log), to.join(log)).map_err(|e| named(&to.join(log), &e))?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Trial {
+    fn drop(&mut self) {
+        if let Some(dir) = &self.options.out {
+            // What is left there is of runs that do not count.
+            let _ = fs::remove_dir_all(dir);
+        }
+    }
 }
 
 fn run_once(

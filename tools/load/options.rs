@@ -18,7 +18,7 @@ pub(crate) enum ClientName {
 }
 
 /// The options.
-#[derive(Debug, Parser)]
+#[derive(Debug, Clone, Parser)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct Options {
     /// REQUIRED: brokers to begin with

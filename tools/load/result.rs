@@ -77,6 +77,9 @@ pub(crate) struct RunResult {
     /// The rates that `--max` tried; the rest is of the highest one that met the bound.
     pub(crate) search: Option<Vec<Tried>>,
     pub(crate) series: Vec<Second>,
+    /// A signal ended it.
+    #[serde(skip)]
+    pub(crate) is_stopped: bool,
 }
 
 impl Percentiles {
@@ -153,6 +156,7 @@ impl RunResult {
             backlog: meter.backlog.clone(),
             search: None,
             series: meter.series.clone(),
+            is_stopped: *end == End::Stopped,
         }
     }
 }
