@@ -64,9 +64,12 @@ const SINGLE: &[Family] = &[
         "Time that the node's thread was ready to run and waited for its core.",
         |n| cpu::run_queue_delay_ns(n.node.thread).unwrap_or(0) as f64 / 1e9,
     ),
-    ("klamm_longest_turn_seconds", Kind::Gauge, "The longest turn since the last scrape.", |n| {
-        n.counts.metrics.longest.took.as_secs_f64()
-    }),
+    (
+        "klamm_longest_turn_seconds",
+        Kind::Gauge,
+        "Processor time of the longest turn since the last scrape.",
+        |n| n.counts.metrics.longest.cpu.as_secs_f64(),
+    ),
 ];
 
 /// Which nodes answered, and what concerns the whole process.
@@ -145,6 +148,14 @@ fn histograms(page: &mut Page, nodes: &[Seen<'_>]) {
     page.family("klamm_turn_seconds", Kind::Histogram, "Turns of a node, their waits left out.");
     for node in nodes {
         page.histogram(&[("node", &node.id)], &node.counts.metrics.turns);
+    }
+    page.family(
+        "klamm_turn_cpu_seconds",
+        Kind::Histogram,
+        "Processor time of the turns of a node.",
+    );
+    for node in nodes {
+        page.histogram(&[("node", &node.id)], &node.counts.metrics.turns_cpu);
     }
     let help = "Requests, from their arrival to their answer; long polls wait in between.";
     page.family("klamm_request_seconds", Kind::Histogram, help);

@@ -23,7 +23,9 @@ pub struct NodeMetrics {
     pub sent_bytes: u64,
     /// How long turns took, their waits left out.
     pub turns: Histogram,
-    /// The longest turn since that was last asked for.
+    /// The processor time of turns.
+    pub turns_cpu: Histogram,
+    /// The turn of most processor time since that was last asked for.
     pub longest: Turn,
     /// Nothing may be read from the sockets for want of memory: how often that began.
     pub pauses: u64,
@@ -39,6 +41,7 @@ impl Default for NodeMetrics {
             received_bytes: 0,
             sent_bytes: 0,
             turns: Histogram::default(),
+            turns_cpu: Histogram::default(),
             longest: Turn::default(),
             pauses: 0,
         }
@@ -87,7 +90,8 @@ impl NodeMetrics {
     /// A turn is over.
     pub fn on_turn(&mut self, turn: Turn) {
         self.turns.record(turn.took);
-        if turn.took > self.longest.took {
+        self.turns_cpu.record(turn.cpu);
+        if turn.cpu > self.longest.cpu {
             self.longest = turn;
         }
     }
@@ -114,6 +118,9 @@ impl NodeMetrics {
 pub struct Turn {
     /// From the end of its wait to the beginning of the next one.
     pub took: Duration,
+    /// Processor time of the node's thread since the end of the turn before: without what the machine
+    /// and other threads of the core did meanwhile, but with the kernel's work in its wait.
+    pub cpu: Duration,
     /// Events of sockets.
     pub events: u32,
     /// Results of the servants.
@@ -238,7 +245,8 @@ mod tests {
     fn the_longest_turn_is_kept_with_what_it_did() {
         let mut m = NodeMetrics::default();
         for (ms, requests) in [(3, 30), (9, 90), (5, 50)] {
-            m.on_turn(Turn { took: Duration::from_millis(ms), requests, ..Turn::default() });
+            let (took, cpu) = (Duration::from_secs(1), Duration::from_millis(ms));
+            m.on_turn(Turn { took, cpu, requests, ..Turn::default() });
         }
         assert_eq!((m.longest.requests, m.turns.count()), (90, 3));
     }

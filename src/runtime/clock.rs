@@ -1,14 +1,25 @@
 //! The only place that reads a clock.
 
+use std::time::Duration;
+
 use crate::base::{Moment, WallMs};
 
 /// Now, both ways.
 #[allow(clippy::disallowed_methods, reason = "this is the one place")]
 pub fn now() -> (Moment, WallMs) {
-    let mut ts = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `ts` is a valid place for the answer, and CLOCK_MONOTONIC exists on every Linux.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut ts) };
-    let monotonic = ts.tv_sec as u64 * 1_000_000_000 + ts.tv_nsec as u64;
+    let monotonic = nanoseconds(libc::CLOCK_MONOTONIC);
     let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     (Moment(monotonic), WallMs(wall.map_or(0, |d| d.as_millis() as i64)))
+}
+
+/// Processor time of the calling thread since it began.
+pub fn thread_cpu() -> Duration {
+    Duration::from_nanos(nanoseconds(libc::CLOCK_THREAD_CPUTIME_ID))
+}
+
+fn nanoseconds(clock: libc::clockid_t) -> u64 {
+    let mut ts = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `ts` is a valid place for the answer, and every Linux has the clocks that are asked for.
+    unsafe { libc::clock_gettime(clock, &raw mut ts) };
+    ts.tv_sec as u64 * 1_000_000_000 + ts.tv_nsec as u64
 }

@@ -63,6 +63,10 @@ impl Outside for RealOutside {
         clock::now()
     }
 
+    fn cpu_time(&mut self) -> Duration {
+        clock::thread_cpu()
+    }
+
     fn wait(&mut self, timeout: Option<Duration>, events: &mut Vec<NetEvent>) -> io::Result<()> {
         self.waker.announce_sleep();
         let timeout = match timeout {

@@ -12,6 +12,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::mem;
 use std::time::Duration;
 
 use crate::api;
@@ -34,6 +35,8 @@ pub trait Outside {
     fn net(&mut self) -> &mut Self::Net;
     /// The time.
     fn now(&mut self) -> (Moment, WallMs);
+    /// Processor time of this thread since it began.
+    fn cpu_time(&mut self) -> Duration;
     /// Sleeps until an event, mail or `timeout` (`None`: as long as it takes); appends the events.
     ///
     /// # Errors
@@ -113,6 +116,8 @@ pub struct Node {
     pub(super) served: Vec<Served>,
     /// What this turn does.
     pub(super) work: Turn,
+    /// Processor time at the end of the last turn.
+    cpu_before: Duration,
     /// A log that is read back goes on in the next turn.
     loads: bool,
     accepting: bool,
@@ -141,6 +146,7 @@ impl Node {
             jobs: Vec::new(),
             served: Vec::new(),
             work: Turn::default(),
+            cpu_before: Duration::ZERO,
             loads: true,
             accepting: false,
             stopping_until: None,
@@ -153,7 +159,7 @@ impl Node {
     /// # Errors
     /// The node cannot go on: its ring failed, or its journal.
     pub fn turn(&mut self, outside: &mut impl Outside) -> io::Result<bool> {
-        let mut events = std::mem::take(&mut self.events);
+        let mut events = mem::take(&mut self.events);
         let timeout = self.timeout(outside.now().0);
         outside.wait(timeout, &mut events)?;
         let (now, wall) = outside.now();
@@ -193,7 +199,7 @@ impl Node {
             outside.start_opening(job);
         }
         self.deliver(outside);
-        self.count(outside.now().0);
+        self.count(outside);
         if self.shard.failed {
             let what = "the journal or the metadata log failed; see the log for the disk's error";
             return Err(io::Error::other(what));
@@ -202,8 +208,10 @@ impl Node {
     }
 
     /// Counts the turn, which ends now, and the requests that it has ended.
-    fn count(&mut self, end: Moment) {
+    fn count(&mut self, outside: &mut impl Outside) {
+        let (end, cpu) = (outside.now().0, outside.cpu_time());
         self.work.took = end.since(self.shard.now);
+        self.work.cpu = cpu.saturating_sub(mem::replace(&mut self.cpu_before, cpu));
         self.work.answers = self.served.len() as u32;
         for request in self.served.drain(..) {
             self.shard.metrics.on_answered(request.key, end.since(request.came));
@@ -229,7 +237,7 @@ impl Node {
     }
 
     fn collect_results(&mut self, outside: &mut impl Outside) {
-        let mut events = std::mem::take(&mut self.store_events);
+        let mut events = mem::take(&mut self.store_events);
         let now = self.shard.now;
         while let Some(done) = outside.finished_commit() {
             self.work.results += 1;
@@ -321,7 +329,7 @@ impl Node {
 
     /// Serves what can be served, answers what can be answered, until neither is left.
     fn serve_all(&mut self, outside: &mut impl Outside) {
-        let mut ready = std::mem::take(&mut self.ready);
+        let mut ready = mem::take(&mut self.ready);
         loop {
             for id in ready.drain(..) {
                 if let Err(reason) = self.serve(id, outside) {
@@ -329,7 +337,7 @@ impl Node {
                 }
             }
             self.shard.answer_fetches();
-            let mut outbox = std::mem::take(&mut self.shard.outbox);
+            let mut outbox = mem::take(&mut self.shard.outbox);
             for (slot, answer) in outbox.drain(..) {
                 let id = ConnectionId(slot.connection);
                 if answer.is_lost {
@@ -407,7 +415,7 @@ impl Node {
     }
 
     fn send_all(&mut self, outside: &mut impl Outside) {
-        let mut dirty = std::mem::take(&mut self.dirty);
+        let mut dirty = mem::take(&mut self.dirty);
         for id in dirty.drain(..) {
             let Some(connection) = self.connections.get_mut(&id) else { continue };
             if connection.out.is_empty() {
@@ -435,7 +443,7 @@ impl Node {
     }
 
     fn deliver(&mut self, outside: &mut impl Outside) {
-        let post = std::mem::take(&mut self.shard.post);
+        let post = mem::take(&mut self.shard.post);
         for piece in post {
             if let Err(back) = outside.post(piece) {
                 self.shard.post.push(back);

@@ -141,6 +141,11 @@ impl Outside for SimOutside {
         self.clock
     }
 
+    /// Simulated work takes none.
+    fn cpu_time(&mut self) -> Duration {
+        Duration::ZERO
+    }
+
     fn wait(&mut self, timeout: Option<Duration>, events: &mut Vec<NetEvent>) -> io::Result<()> {
         self.net.wait(timeout, events)
     }

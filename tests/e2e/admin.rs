@@ -87,6 +87,7 @@ fn the_metrics_tell_what_clients_did_under_kafkas_names_and_our_own() {
     for name in [
         "klamm_journal_commit_seconds_count",
         "klamm_turn_seconds_count",
+        "klamm_turn_cpu_seconds_count",
         "klamm_longest_turn_seconds",
     ] {
         assert!(all[&format!("{name}{{node=\"{leader}\"}}")] > 0.0, "{name} in\n{page}");

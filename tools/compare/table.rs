@@ -228,10 +228,9 @@ fn longest_turns(t: &mut String, report: &Report) {
     }
     if !rows.is_empty() {
         t.push_str(
-            "\n## The longest turn of Klamm in the measured time\n\nOf the round with the longest one. A \
-             turn with much to do takes long; a turn with little to do that takes more than 100 us \
-             was delayed by a slice of other work, or by the machine: it also counts what other threads and \
-             the host took of the core.\n\n\
+            "\n## The longest turn of Klamm in the measured time\n\nBy processor time, of the round with the \
+             longest one. A turn with much to do takes long; one with little to do that takes more than 100 us \
+             was delayed by a slice of other work.\n\n\
              | workload | us | what it did | turns | above 131 us | ready, without a core: ms |\n\
              |---|--:|---|--:|--:|--:|\n",
         );

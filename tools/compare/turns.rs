@@ -53,8 +53,8 @@ impl Turns {
             })?;
             line.rsplit_once(' ')?.1.parse::<f64>().ok()
         };
-        let count = value("klamm_turn_seconds_count", "")?;
-        let short = value("klamm_turn_seconds_bucket", &format!("le=\"{LONG_S}\""))?;
+        let count = value("klamm_turn_cpu_seconds_count", "")?;
+        let short = value("klamm_turn_cpu_seconds_bucket", &format!("le=\"{LONG_S}\""))?;
         Some(Self {
             count,
             long: count - short,
@@ -87,11 +87,11 @@ mod tests {
     fn the_longest_turn_is_read_with_what_it_did_and_the_others_are_counted() {
         let page = |count: u32, below: u32| {
             format!(
-                "# TYPE klamm_turn_seconds histogram\n\
-                 klamm_turn_seconds_bucket{{node=\"0\",le=\"0.000065536\"}} 1\n\
-                 klamm_turn_seconds_bucket{{node=\"0\",le=\"0.000131072\"}} {below}\n\
-                 klamm_turn_seconds_sum{{node=\"0\"}} 0.5\n\
-                 klamm_turn_seconds_count{{node=\"0\"}} {count}\n\
+                "# TYPE klamm_turn_cpu_seconds histogram\n\
+                 klamm_turn_cpu_seconds_bucket{{node=\"0\",le=\"0.000065536\"}} 1\n\
+                 klamm_turn_cpu_seconds_bucket{{node=\"0\",le=\"0.000131072\"}} {below}\n\
+                 klamm_turn_cpu_seconds_sum{{node=\"0\"}} 0.5\n\
+                 klamm_turn_cpu_seconds_count{{node=\"0\"}} {count}\n\
                  klamm_run_queue_delay_seconds_total{{node=\"0\"}} 0.{count}\n\
                  klamm_longest_turn_seconds{{node=\"0\"}} 0.0025\n\
                  klamm_longest_turn{{node=\"0\",did=\"events\"}} 3\n\
