@@ -194,6 +194,6 @@ mod tests {
     fn nothing_is_created_when_the_server_does_not_want_it() {
         let mut world = World::new(2, "auto.create.topics.enable=false");
         ask(&mut world, 0, "a", true);
-        assert_eq!(world.shards[0].image.topics().len(), 0);
+        assert_eq!(world.shards[0].image.topic_count(), 0);
     }
 }
