@@ -147,7 +147,8 @@ impl World {
                 return self.end(slot, outcome);
             }
             Ended::Cut(cut) => cut.pieces.ok()?,
-            Ended::Joined(_) | Ended::Found(_) => panic!("nobody asked for that"),
+            Ended::Joined(joined) => return Some(joined.answer),
+            Ended::Found(_) => panic!("nobody asked for that"),
             Ended::Dropped => return self.carry_out(slot),
         };
         while let Some(frame) = pieces.next_frame() {

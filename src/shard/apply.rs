@@ -5,7 +5,7 @@
 //! node goes by, and the controller hears of it.
 //!
 //! Invariants:
-//! - A1. A turn takes no more than [`PARTITIONS_PER_TURN`], however large a change is; only a node that
+//! - A1. A turn takes no more than [`Shard::apply_max`], however large a change is; only a node that
 //!   nobody can reach yet takes all of it at once.
 //! - A2. [`Shard::image`] never names what is not applied. What it still names may be gone: a client
 //!   that wants it hears that it is not known, and asks again.
@@ -28,7 +28,7 @@ use crate::storage::{LogConfig, LogId};
 use crate::wire::codec::Codec;
 
 /// Partitions that one turn begins to lead, gives up or changes: about 100 us.
-const PARTITIONS_PER_TURN: usize = 32;
+pub(super) const PARTITIONS_PER_TURN: usize = 32;
 
 /// An image on its way into the shard.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ impl Shard {
     /// Goes on with the images that wait. Returns whether there was something to do.
     pub fn apply_slice(&mut self) -> bool {
         let is_busy = !self.applying.is_empty();
-        let mut room = if self.ready { PARTITIONS_PER_TURN } else { usize::MAX };
+        let mut room = if self.ready { self.apply_max } else { usize::MAX };
         while room > 0
             && let Some(mut first) = self.applying.pop_front()
         {

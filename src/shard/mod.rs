@@ -36,7 +36,7 @@ use crate::runtime::space::Probe;
 use crate::storage::{LogConfig, Store};
 use crate::wire::frame::Answer;
 
-use apply::Application;
+use apply::{Application, PARTITIONS_PER_TURN};
 pub use call::{Call, Slot};
 use groups::GroupAppends;
 pub use groups::GroupCall;
@@ -81,6 +81,8 @@ pub struct Shard {
     start: Start,
     /// Images that are not applied yet.
     applying: VecDeque<Application>,
+    /// Partitions that one turn applies of them.
+    pub apply_max: usize,
     loading: Vec<Loading>,
     /// An image is applied: clients may come.
     pub ready: bool,
@@ -155,6 +157,7 @@ impl Shard {
             publisher: None,
             start: Start::default(),
             applying: VecDeque::new(),
+            apply_max: PARTITIONS_PER_TURN,
             loading: Vec::new(),
             ready: false,
             now: Moment(0),
