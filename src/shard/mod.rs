@@ -278,10 +278,12 @@ impl Shard {
         self.sessions.counts().1 * SESSION_PARTITION_BYTES
     }
 
-    /// Whether everything that was appended is answered.
+    /// Whether everything that was appended is answered, and every change applied: the controller's shard
+    /// waits for that.
     pub fn has_settled(&self) -> bool {
         let metadata = self.publisher.as_ref().is_none_or(Publisher::has_settled);
-        self.acks.is_empty() && self.group_appends.values().all(VecDeque::is_empty) && metadata
+        let groups = self.group_appends.values().all(VecDeque::is_empty);
+        self.acks.is_empty() && groups && metadata && self.applying.is_empty()
     }
 
     /// Ends a fetch session, if there is one with this id.
