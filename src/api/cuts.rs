@@ -6,9 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 
-use crate::api::change::TOPICS_PER_TURN;
+use crate::api::change::{CREATED_PER_TURN, DELETED_PER_TURN};
 use crate::api::pieces::{InPieces, PIECE_MAX, Uncut};
-use crate::api::{PARTITIONS_MAX, create_topics, metadata};
+use crate::api::{PARTITIONS_MAX, create_topics, metadata, resources};
 use crate::base::TopicId;
 use crate::controller::PARTITIONS_PER_REQUEST_MAX;
 use crate::msg;
@@ -18,12 +18,15 @@ use crate::wire::messages::delete_topics_request::DeleteTopicState;
 use crate::wire::messages::list_offsets_request::ListOffsetsTopic;
 use crate::wire::messages::metadata_request::MetadataRequestTopic;
 use crate::wire::messages::{
-    CreateTopicsRequest, CreateTopicsResponse, DeleteRecordsRequest, DeleteRecordsResponse,
-    DeleteTopicsRequest, DeleteTopicsResponse, DescribeConfigsRequest, DescribeConfigsResponse,
-    DescribeGroupsRequest, DescribeGroupsResponse, FindCoordinatorRequest, FindCoordinatorResponse,
-    ListOffsetsRequest, ListOffsetsResponse, MetadataRequest, MetadataResponse,
-    OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse,
-    OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, ProduceRequest, ProduceResponse,
+    AlterConfigsRequest, AlterConfigsResponse, CreatePartitionsRequest, CreatePartitionsResponse,
+    CreateTopicsRequest, CreateTopicsResponse, DeleteGroupsRequest, DeleteGroupsResponse,
+    DeleteRecordsRequest, DeleteRecordsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
+    DescribeConfigsRequest, DescribeConfigsResponse, DescribeGroupsRequest, DescribeGroupsResponse,
+    FindCoordinatorRequest, FindCoordinatorResponse, IncrementalAlterConfigsRequest,
+    IncrementalAlterConfigsResponse, ListOffsetsRequest, ListOffsetsResponse, MetadataRequest,
+    MetadataResponse, OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest,
+    OffsetDeleteResponse, OffsetFetchRequest, OffsetFetchResponse, OffsetForLeaderEpochRequest,
+    OffsetForLeaderEpochResponse, ProduceRequest, ProduceResponse,
 };
 
 /// A request of this size may create, delete or describe more topics than a turn should.
@@ -175,6 +178,119 @@ by_item! {
         resources -> results, RESOURCES_PER_TURN, RESOURCES_MAX, from LARGE_CHANGE_BYTES;
 }
 
+/// Requests that change the settings of resources. One that is named twice is refused each time, so its
+/// namings stay together; they come after all others.
+macro_rules! by_resource {
+    ($($request:ident $response:ident),* $(,)?) => {$(
+        impl InPieces for $request {
+            const LARGE_BYTES: usize = LARGE_CHANGE_BYTES;
+
+            fn cut(mut self, _: i16) -> Result<Vec<(Self, bool)>, Uncut<$response>> {
+                let mut by_name: BTreeMap<_, Vec<_>> = BTreeMap::new();
+                let mut order = Vec::new();
+                for item in mem::take(&mut self.resources) {
+                    // `+1` and `1` are the same broker.
+                    let known = resources::resource(item.resource_type, &item.resource_name);
+                    let key = known.map_err(|_| (item.resource_type, item.resource_name.clone()));
+                    let same = by_name.entry(key.clone()).or_default();
+                    order.extend(same.is_empty().then_some(key));
+                    same.push(item);
+                }
+                let named = order.iter().filter_map(|key| by_name.remove(key));
+                let (once, twice): (Vec<_>, Vec<_>) = named.partition(|same| same.len() == 1);
+                let once = cut_list(once.concat(), RESOURCES_PER_TURN, |_| 1);
+                let all = once.into_iter().chain(twice.into_iter().flat_map(in_twos));
+                let pieces: Vec<_> = all
+                    .filter(|part| !part.is_empty())
+                    .map(|part| (with(&self, |r| r.resources = part), false))
+                    .collect();
+                Ok(if pieces.is_empty() { vec![(self, false)] } else { pieces })
+            }
+
+            fn join(all: &mut $response, more: $response, _: bool) {
+                all.responses.extend(more.responses);
+            }
+        }
+    )*};
+}
+
+by_resource! {
+    AlterConfigsRequest AlterConfigsResponse,
+    IncrementalAlterConfigsRequest IncrementalAlterConfigsResponse,
+}
+
+/// Two or more items in parts of at least two.
+fn in_twos<T>(mut list: Vec<T>) -> Vec<Vec<T>> {
+    let mut parts = Vec::new();
+    while list.len() > PIECE_MAX + 1 {
+        parts.push(list.split_off(list.len() - PIECE_MAX));
+    }
+    parts.push(list);
+    parts
+}
+
+impl InPieces for CreatePartitionsRequest {
+    const LARGE_BYTES: usize = LARGE_CHANGE_BYTES;
+
+    fn cut(mut self, _: i16) -> Result<Vec<(Self, bool)>, Uncut<CreatePartitionsResponse>> {
+        let mut times: BTreeMap<StrBytes, usize> = BTreeMap::new();
+        for topic in &self.topics {
+            *times.entry(topic.name.clone()).or_default() += 1;
+        }
+        // Those that are named twice are refused, once and before all others.
+        let mut topics = mem::take(&mut self.topics);
+        let once = topics.extract_if(.., |topic| times.get(&topic.name) == Some(&1)).collect();
+        topics.sort_by(|a, b| a.name.cmp(&b.name));
+        let twice = topics.chunk_by(|a, b| a.name == b.name).map(|same| same[..2].to_vec());
+        let twice = cut_list(twice.collect(), DELETED_PER_TURN, |_| 1).into_iter();
+        let once = cut_list(once, CREATED_PER_TURN, |_| 1);
+        let all = twice.map(|part| part.concat()).chain(once).filter(|part| !part.is_empty());
+        let pieces: Vec<_> =
+            all.map(|topics| (with(&self, |r| r.topics = topics), false)).collect();
+        Ok(if pieces.is_empty() { vec![(self, false)] } else { pieces })
+    }
+
+    fn join(all: &mut CreatePartitionsResponse, more: CreatePartitionsResponse, _: bool) {
+        all.results.extend(more.results);
+    }
+}
+
+impl InPieces for DeleteGroupsRequest {
+    const LARGE_BYTES: usize = LARGE_CHANGE_BYTES;
+
+    fn cut(mut self, _: i16) -> Result<Vec<(Self, bool)>, Uncut<DeleteGroupsResponse>> {
+        // A name that comes twice is answered once.
+        let mut seen = BTreeSet::new();
+        let mut names = mem::take(&mut self.groups_names);
+        names.retain(|name| seen.insert(name.clone()));
+        let piece = |part| (with(&self, |r| r.groups_names = part), false);
+        Ok(cut_list(names, DELETED_PER_TURN, |_| 1).into_iter().map(piece).collect())
+    }
+
+    fn join(all: &mut DeleteGroupsResponse, more: DeleteGroupsResponse, _: bool) {
+        all.results.extend(more.results);
+    }
+}
+
+impl InPieces for OffsetDeleteRequest {
+    fn cut(mut self, _: i16) -> Result<Vec<(Self, bool)>, Uncut<OffsetDeleteResponse>> {
+        let topics = mem::take(&mut self.topics).into_iter().map(|t| (t, false));
+        Ok(cut_topics(topics, |t| &mut t.partitions)
+            .into_iter()
+            .map(|(topics, goes_on)| (with(&self, |r| r.topics = topics), goes_on))
+            .collect())
+    }
+
+    /// When the group cannot be changed, that is all of the answer.
+    fn join(all: &mut OffsetDeleteResponse, more: OffsetDeleteResponse, goes_on: bool) {
+        all.error_code = all.error_code.max(more.error_code);
+        join_topics(&mut all.topics, more.topics, goes_on, |t| &mut t.partitions);
+        if all.error_code != 0 {
+            all.topics.clear();
+        }
+    }
+}
+
 impl InPieces for OffsetFetchRequest {
     /// One group in a piece; before v8 there is but one.
     fn cut(mut self, version: i16) -> Result<Vec<(Self, bool)>, Uncut<OffsetFetchResponse>> {
@@ -302,14 +418,14 @@ impl InPieces for CreateTopicsRequest {
         topics.retain(|topic| times.get(&topic.name) == Some(&1));
         // Those that are named twice are refused, once and before all others.
         times.retain(|_, n| *n > 1);
-        let twice = cut_list(times.into_keys().collect(), TOPICS_PER_TURN, |_| 1);
+        let twice = cut_list(times.into_keys().collect(), CREATED_PER_TURN, |_| 1);
         let twice = twice.into_iter().map(|names| {
             let pair = |name: StrBytes| {
                 [msg!(CreatableTopic { name: name.clone() }), msg!(CreatableTopic { name })]
             };
             names.into_iter().flat_map(pair).collect()
         });
-        let once = cut_list(topics, TOPICS_PER_TURN, |topic| partitions_of(topic).max(1));
+        let once = cut_list(topics, CREATED_PER_TURN, |topic| partitions_of(topic).max(1));
         let all = twice.chain(once).filter(|topics: &Vec<_>| !topics.is_empty());
         let pieces: Vec<_> =
             all.map(|topics| (with(&self, |r| r.topics = topics), false)).collect();
@@ -345,12 +461,12 @@ impl InPieces for DeleteTopicsRequest {
             states.entry(key).or_insert((topic, 0)).1 += 1;
         }
         // What is there twice is refused, once.
-        let names = cut_list(names.into_iter().collect(), TOPICS_PER_TURN, |_| 1);
+        let names = cut_list(names.into_iter().collect(), DELETED_PER_TURN, |_| 1);
         let names = names.into_iter().filter(|part| !part.is_empty()).map(|part| {
             let named = part.into_iter().flat_map(|(name, n)| vec![name; n.min(2)]);
             with(&self, |r| r.topic_names = named.collect())
         });
-        let states = cut_list(states.into_values().collect(), TOPICS_PER_TURN, |_| 1);
+        let states = cut_list(states.into_values().collect(), DELETED_PER_TURN, |_| 1);
         let states = states.into_iter().filter(|part| !part.is_empty()).map(|part| {
             let of = part.into_iter().flat_map(|(topic, n)| vec![topic; n.min(2)]);
             with(&self, |r| r.topics = of.collect())
@@ -524,10 +640,8 @@ mod tests {
             for version in versions::<CreateTopicsRequest>() {
                 let [(cut, pieces), (whole, _)] = both(&request, version);
                 assert_eq!(cut, whole, "v{version}");
-                assert_eq!(
-                    pieces, 7,
-                    "v{version}: 10 names twice, 85 or 84 once, 16 of them in a piece"
-                );
+                // 10 names twice, 8 of them in a piece; 85 or 84 once, 4 of them in a piece.
+                assert_eq!(pieces, 2 + if validate_only { 21 } else { 22 }, "v{version}");
             }
         }
         let mut large = topic("large");
@@ -565,7 +679,7 @@ mod tests {
         let deleted: DeleteTopicsResponse = world.ask(1, 6, &msg!(DeleteTopicsRequest { topics }));
         assert_eq!((codes(&deleted, 42).len(), codes(&deleted, 0).len()), (1, 79));
         for shard in &world.shards {
-            assert_eq!(shard.image.topics().len(), 4);
+            assert_eq!(shard.image.topic_count(), 4);
             assert!(shard.partitions.topic("t-9").is_err());
         }
         assert!(world.pieces >= 7 + 5 + 3);
@@ -631,6 +745,90 @@ mod tests {
             };
             check(&mut world, version, &request);
         }
+        delete_offsets(&mut world);
+    }
+
+    /// Of the group of which offsets of `a` and `b` are kept.
+    fn delete_offsets(world: &mut World) {
+        use crate::wire::messages::offset_delete_request as delete;
+        let row = |partition_index| msg!(delete::OffsetDeleteRequestPartition { partition_index });
+        let topic = |name: &str| {
+            let partitions = (0..1600).map(row).collect();
+            msg!(delete::OffsetDeleteRequestTopic { name: name.into(), partitions })
+        };
+        let topics = vec![topic("a"), topic("no"), topic("b")];
+        let request = |group: &str| {
+            msg!(OffsetDeleteRequest { group_id: group.into(), topics: topics.clone() })
+        };
+        let deleted = check(world, 0, &request("g"));
+        let known =
+            |t: &crate::wire::messages::offset_delete_response::OffsetDeleteResponseTopic| {
+                t.partitions.iter().filter(|p| p.error_code == 0).count()
+            };
+        assert_eq!(deleted.topics.iter().map(known).collect::<Vec<_>>(), [700, 0, 700]);
+        let refused = check(world, 0, &request("none"));
+        assert_eq!((refused.error_code, refused.topics.len()), (69, 0));
+        let names = (0..90).map(|i| format!("no-{}", i % 80).into());
+        let groups_names = names.chain(["g".into()]).collect();
+        let request = msg!(DeleteGroupsRequest { groups_names });
+        world.pieces = 0;
+        let deleted: DeleteGroupsResponse = world.ask(0, 2, &request);
+        let codes: Vec<i16> = deleted.results.iter().map(|r| r.error_code).collect();
+        assert_eq!((codes.len(), codes[0], codes[79], world.pieces), (81, 69, 69, 3));
+    }
+
+    #[test]
+    fn topics_grow_in_pieces_as_if_all_did_at_once() {
+        use crate::wire::messages::create_partitions_request::CreatePartitionsTopic;
+        let names = (0..100).map(|i| format!("no-{}", i % 80));
+        let names = names.chain(["known".into(), "a b".into()]);
+        let topic = |name: String| {
+            msg!(CreatePartitionsTopic { name: name.into(), count: 9, assignments: None })
+        };
+        let request = msg!(CreatePartitionsRequest { topics: names.map(topic).collect() });
+        for version in versions::<CreatePartitionsRequest>() {
+            let [(cut, pieces), (whole, _)] = both(&request, version);
+            assert_eq!((&cut, cut.results.len(), pieces), (&whole, 82, 1 + 8), "v{version}");
+            assert_eq!(cut.results.iter().filter(|r| r.error_code == 0).count(), 1);
+        }
+    }
+
+    #[test]
+    fn settings_are_changed_in_pieces_as_if_all_were_at_once() {
+        use crate::wire::messages::alter_configs_request as replace;
+        use crate::wire::messages::incremental_alter_configs_request as change;
+        let names = || {
+            let names = (0..90).map(|i| (resources::TOPIC, format!("no-{}", i % 80)));
+            let nodes = ["1", "+1", "0"].map(|name| (resources::BROKER, name.to_owned()));
+            names.chain(nodes).chain([(resources::TOPIC, "known".to_owned()), (99, "x".to_owned())])
+        };
+        let (name, value) = ("retention.ms", Some("600000".into()));
+        let config = msg!(replace::AlterableConfig { name: name.into(), value: value.clone() });
+        let resource = |(resource_type, name): (i8, String)| {
+            let (resource_name, configs) = (name.into(), vec![config.clone()]);
+            msg!(replace::AlterConfigsResource { resource_type, resource_name, configs })
+        };
+        let request = msg!(AlterConfigsRequest { resources: names().map(resource).collect() });
+        for version in versions::<AlterConfigsRequest>() {
+            let [(mut cut, pieces), (mut whole, _)] = both(&request, version);
+            for all in [&mut cut, &mut whole] {
+                all.responses.sort_by_key(|r| (r.resource_type, r.resource_name.clone()));
+            }
+            // 73 are named once, 16 of them in a piece; 10 topics and a node are named twice.
+            assert_eq!((&cut, cut.responses.len(), pieces), (&whole, 95, 5 + 11), "v{version}");
+        }
+        let config = msg!(change::AlterableConfig { name: name.into(), value });
+        let resource = |(resource_type, name): (i8, String)| {
+            let (resource_name, configs) = (name.into(), vec![config.clone()]);
+            msg!(change::AlterConfigsResource { resource_type, resource_name, configs })
+        };
+        let resources = names().map(resource).collect();
+        let request = msg!(IncrementalAlterConfigsRequest { resources });
+        let [(mut cut, pieces), (mut whole, _)] = both(&request, 1);
+        for all in [&mut cut, &mut whole] {
+            all.responses.sort_by_key(|r| (r.resource_type, r.resource_name.clone()));
+        }
+        assert_eq!((&cut, pieces), (&whole, 5 + 11));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! client asks again and finds it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use kafka_wire::metadata_request::MetadataRequestTopic;
 use kafka_wire::metadata_response::{
@@ -11,11 +12,13 @@ use kafka_wire::metadata_response::{
 };
 
 use crate::api::change::auto_create;
+use crate::api::pieces::answer_long;
 use crate::api::{Outcome, rights};
 use crate::base::{NodeId, TopicId};
 use crate::controller::check_topic_name;
 use crate::image::{Image, Node, Partition, Topic, is_internal_topic};
 use crate::msg;
+use crate::runtime::cpu;
 use crate::shard::{Call, Shard};
 use crate::wire::messages::{self as kafka_wire, MetadataRequest, MetadataResponse};
 use crate::wire::{ErrorCode, StrBytes};
@@ -27,36 +30,65 @@ const AUTO_CREATE_FLAG_FROM: i16 = 4;
 /// Versions that have topic ids in the request, and take none.
 const ID_FIELD_WITHOUT_USE: std::ops::RangeInclusive<i16> = 10..=11;
 
+/// Topics between two pauses of a long answer.
+const TOPICS_PER_YIELD: usize = 64;
+
 /// Serves the request.
 pub fn handle(shard: &mut Shard, call: &Call, request: MetadataRequest) -> Outcome {
     let asked = request.topics.filter(|t| call.version >= EMPTY_IS_NONE_FROM || !t.is_empty());
     if let Some(refused) = asked.as_ref().and_then(|topics| refused(call.version, topics)) {
         return Outcome::answer(call, &refused);
     }
-    let image = shard.image.clone();
-    let mut missing = Vec::new();
-    let mut topics: Vec<_> = match asked {
-        None => image.topics().map(|t| describe(t)).collect(),
-        Some(asked) => find(&image, asked, &mut missing),
+    let image = Arc::clone(&shard.image);
+    let rights = Rights {
+        topics: request.include_topic_authorized_operations,
+        cluster: request.include_cluster_authorized_operations,
     };
-    if request.include_topic_authorized_operations {
-        let known = topics.iter_mut().filter(|t| t.error_code == ErrorCode::NONE.0);
-        known.for_each(|t| t.topic_authorized_operations = rights::TOPIC);
-    }
+    let Some(asked) = asked else {
+        let size = image.topic_count() + image.partition_count();
+        let all = move |call: &Call| {
+            let each = |(i, topic): (usize, &Arc<Topic>)| {
+                if i % TOPICS_PER_YIELD == TOPICS_PER_YIELD - 1 {
+                    cpu::yield_now();
+                }
+                describe(topic)
+            };
+            let topics = image.topics().enumerate().map(each).collect();
+            call.answer(&respond(&image, topics, rights))
+        };
+        return answer_long(shard, call, size, all);
+    };
+    let mut missing = Vec::new();
+    let topics = find(&image, asked, &mut missing);
     let asks = call.version < AUTO_CREATE_FLAG_FROM || request.allow_auto_topic_creation;
     if shard.config.auto_create_topics && asks {
         auto_create(shard, missing);
     }
+    Outcome::answer(call, &respond(&image, topics, rights))
+}
+
+/// Whether a client wants to hear what it may do.
+#[derive(Clone, Copy)]
+struct Rights {
+    topics: bool,
+    cluster: bool,
+}
+
+fn respond(image: &Image, topics: Vec<MetadataResponseTopic>, rights: Rights) -> MetadataResponse {
     let mut response = msg!(MetadataResponse {
         brokers: image.nodes().map(broker).collect(),
         cluster_id: Some(image.cluster_id().into()),
         controller_id: image.nodes().next().map_or(-1, |n| n.id.0),
         topics,
     });
-    if request.include_cluster_authorized_operations {
+    if rights.topics {
+        let known = response.topics.iter_mut().filter(|t| t.error_code == ErrorCode::NONE.0);
+        known.for_each(|t| t.topic_authorized_operations = rights::TOPIC);
+    }
+    if rights.cluster {
         response.cluster_authorized_operations = rights::CLUSTER;
     }
-    Outcome::answer(call, &response)
+    response
 }
 
 /// The topics that were asked for, each once; names that could be created go to `missing`.
@@ -167,6 +199,9 @@ fn broker(node: &Node) -> MetadataResponseBroker {
 mod tests {
     use super::*;
     use crate::api::testing::World;
+    use crate::runtime::network::ConnectionId;
+    use crate::shard::{ShardIndex, Slot};
+    use std::net::{IpAddr, Ipv4Addr};
 
     fn ask(world: &mut World, at: u16, name: &str, create: bool) -> (i16, usize) {
         let topic = msg!(MetadataRequestTopic { name: Some(name.into()) });
@@ -194,6 +229,31 @@ mod tests {
     fn nothing_is_created_when_the_server_does_not_want_it() {
         let mut world = World::new(2, "auto.create.topics.enable=false");
         ask(&mut world, 0, "a", true);
-        assert_eq!(world.shards[0].image.topics().len(), 0);
+        assert_eq!(world.shards[0].image.topic_count(), 0);
+    }
+
+    #[test]
+    fn all_of_very_many_partitions_are_told_as_if_they_were_asked_for_by_name() {
+        let mut world = World::new(2, "");
+        let names = ["a", "b", "c"];
+        for name in names {
+            world.create(name, &[0, 1].repeat(200));
+        }
+        let topic = |name: &str| msg!(MetadataRequestTopic { name: Some(name.into()) });
+        for version in 1..=13 {
+            let mut request = msg!(MetadataRequest { topics: None });
+            request.include_topic_authorized_operations = (8..).contains(&version);
+            let slot = Slot { shard: ShardIndex(1), connection: 1, sequence: 0 };
+            let shard = &mut world.shards[1];
+            let (peer, client_id) = (IpAddr::V4(Ipv4Addr::LOCALHOST), "".into());
+            let call = Call { slot, api_key: 3, version, correlation_id: 1, client_id, peer };
+            let outcome = handle(shard, &call, request.clone());
+            assert!(matches!(outcome, Outcome::Opening), "{outcome:?}");
+            shard.openings.drop_connection(ConnectionId(1));
+            let all: MetadataResponse = world.ask(1, version, &request);
+            request.topics = Some(names.map(topic).to_vec());
+            let named: MetadataResponse = world.ask(1, version, &request);
+            assert_eq!((all.topics.len(), &all), (3, &named), "v{version}");
+        }
     }
 }

@@ -5,10 +5,11 @@
 use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
 
-use crate::api::PARTITIONS_MAX;
+use crate::api::{Outcome, PARTITIONS_MAX};
 use crate::runtime::cpu;
-use crate::shard::Call;
+use crate::shard::opening::{Chore, LongAnswer};
 use crate::shard::pieces::{Answered, How, Piece, Start};
+use crate::shard::{Call, Shard};
 use crate::wire::ApiVersion;
 use crate::wire::frame::{self, Answer, FrameError, SIZE_BYTES};
 use crate::wire::messages::RequestResponsePair;
@@ -39,6 +40,22 @@ pub(super) enum Uncut<A> {
     TooMany,
     /// This is the answer to all of it.
     Answered(A),
+}
+
+/// Answers a request from what does not change meanwhile: at once when `size` is small, which counts
+/// topics and partitions, and else on the opener.
+pub(super) fn answer_long(
+    shard: &mut Shard,
+    call: &Call,
+    size: usize,
+    make: impl FnOnce(&Call) -> Answer + Send + 'static,
+) -> Outcome {
+    if size <= PIECE_MAX {
+        return Outcome::Answer(make(call));
+    }
+    let long = LongAnswer { call: call.clone(), make: Box::new(make) };
+    shard.openings.push(Chore::Answer(long));
+    Outcome::Opening
 }
 
 /// How requests of this kind are cut.

@@ -14,7 +14,7 @@ use crate::msg;
 use crate::runtime::disk::ServantJob;
 use crate::runtime::files::Files;
 use crate::shard::opening::Ended;
-use crate::shard::{CONTROLLER, Mail, Post, Shard, ShardIndex, Slot, Start};
+use crate::shard::{Mail, Post, Shard, ShardIndex, Slot, Start};
 use crate::storage::{Store, StoreConfig};
 use crate::wire::ApiVersion;
 use crate::wire::frame::{Answer, SIZE_BYTES};
@@ -147,7 +147,8 @@ impl World {
                 return self.end(slot, outcome);
             }
             Ended::Cut(cut) => cut.pieces.ok()?,
-            Ended::Joined(_) | Ended::Found(_) => panic!("nobody asked for that"),
+            Ended::Joined(joined) => return Some(joined.answer),
+            Ended::Found(_) => panic!("nobody asked for that"),
             Ended::Dropped => return self.carry_out(slot),
         };
         while let Some(frame) = pieces.next_frame() {
@@ -168,6 +169,7 @@ impl World {
             let mut idle = true;
             for shard in &mut self.shards {
                 change::create_missing(shard);
+                idle &= !shard.apply_slice();
                 if let Some(commit) = shard.store.commit(Moment(0)) {
                     let mut events = Vec::new();
                     shard.store.on_commit(commit.run(), Moment(0), &mut events);
@@ -206,11 +208,7 @@ impl World {
             }
             Mail::Answer { slot, answer } => shard.outbox.push((slot, *answer)),
             Mail::CreateMissing { names } => shard.miss(names),
-            Mail::Image { image, delta, number } => {
-                shard.apply_image(image, &delta);
-                let mail = Mail::Applied { by: shard.index, number };
-                shard.post.push(Post { to: CONTROLLER, mail });
-            }
+            Mail::Image { image, delta, number } => shard.take_image(image, delta, number),
             Mail::Applied { by, number } => shard.on_applied(by, number),
             Mail::Stop | Mail::Close { .. } | Mail::Observe { .. } => {}
         }

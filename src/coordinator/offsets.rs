@@ -161,10 +161,10 @@ impl<R> Groups<R> {
             let mut records = Vec::new();
             for group in entry.groups.values() {
                 let in_flight = self.shared.appends.offsets_of(partition, &group.id);
-                let kept =
-                    group.offsets.iter().flat_map(|(t, o)| o.keys().map(|p| (t.clone(), *p)));
-                let gone = kept.chain(in_flight).filter(|(topic, _)| topics.contains(&&**topic));
-                records.extend(gone.map(|(topic, partition)| {
+                let kept = topics.iter().filter_map(|&t| group.offsets.get_key_value(t));
+                let kept = kept.flat_map(|(t, o)| o.keys().map(|p| (t.clone(), *p)));
+                let in_flight = in_flight.into_iter().filter(|(t, _)| topics.contains(&&**t));
+                records.extend(kept.chain(in_flight).map(|(topic, partition)| {
                     Key::Offset { group: &group.id, topic: &topic, partition }.tombstone()
                 }));
             }

@@ -6,11 +6,14 @@
 //! - I3. A resource without settings has no entry in `configs`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
+
+use immutable_chunkmap::map::Map;
 
 use super::error::ImageError;
 use super::records::{Node, Partition, Record, Resource};
-use crate::base::{DetMap, NodeId, TopicId};
+use crate::base::{NodeId, TopicId};
 use crate::config::{Layers, Overrides, ServerConfig, TopicConfig};
 
 /// One topic.
@@ -24,14 +27,17 @@ pub struct Topic {
     pub partitions: Vec<Arc<Partition>>,
 }
 
+/// A map whose copies share what they have in common, in chunks of so many entries.
+type Shared<K, V> = Map<K, V, 64>;
+
 /// The metadata of the cluster at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Image {
     cluster_id: Arc<str>,
     nodes: Arc<BTreeMap<NodeId, Node>>,
-    by_id: Arc<DetMap<TopicId, Arc<Topic>>>,
-    by_name: Arc<BTreeMap<Arc<str>, Arc<Topic>>>,
-    configs: Arc<BTreeMap<Resource, Arc<Overrides>>>,
+    by_id: Shared<TopicId, Arc<Topic>>,
+    by_name: Shared<Arc<str>, Arc<Topic>>,
+    configs: Shared<Resource, Arc<Overrides>>,
     partitions: usize,
     next_producer_id: i64,
 }
@@ -64,13 +70,18 @@ impl Image {
     }
 
     /// All topics, by name.
-    pub fn topics(&self) -> impl ExactSizeIterator<Item = &Arc<Topic>> {
-        self.by_name.values()
+    pub fn topics(&self) -> impl Iterator<Item = &Arc<Topic>> {
+        self.by_name.into_iter().map(|(_, topic)| topic)
+    }
+
+    /// How many topics there are.
+    pub fn topic_count(&self) -> usize {
+        self.by_name.len()
     }
 
     /// Topics whose names are not before this one, by name.
-    pub fn topics_from(&self, name: &str) -> impl Iterator<Item = &Arc<Topic>> {
-        let bounds = (std::ops::Bound::Included(name), std::ops::Bound::Unbounded);
+    pub fn topics_from<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Arc<Topic>> {
+        let bounds = (Bound::Included(name), Bound::Unbounded);
         self.by_name.range::<str, _>(bounds).map(|(_, topic)| topic)
     }
 
@@ -101,7 +112,7 @@ impl Image {
 
     /// All resources that something is set on.
     pub fn configured(&self) -> impl Iterator<Item = &Resource> {
-        self.configs.keys()
+        self.configs.into_iter().map(|(resource, _)| resource)
     }
 
     /// The first producer id that has not been given out.
@@ -165,7 +176,7 @@ impl Image {
     }
 
     fn add_topic(&mut self, id: TopicId, name: &Arc<str>) -> Result<(), ImageError> {
-        if self.by_id.contains_key(&id) || self.by_name.contains_key(name) {
+        if self.by_id.get(&id).is_some() || self.by_name.get(name).is_some() {
             return Err(ImageError::TopicExists { name: name.to_string() });
         }
         self.put(Arc::new(Topic { id, name: name.clone(), partitions: Vec::new() }));
@@ -198,41 +209,39 @@ impl Image {
         let topic = self.take(id).ok_or(ImageError::NoSuchTopic(id))?;
         self.partitions -= topic.partitions.len();
         let resource = Resource::topic(&topic.name);
-        if self.configs.contains_key(&resource) {
-            Arc::make_mut(&mut self.configs).remove(&resource);
+        if self.configs.remove_cow(&resource).is_some() {
             delta.configs.insert(resource);
         }
         Ok(())
     }
 
     fn set_config(&mut self, resource: &Resource, name: &str, value: Option<&str>) {
-        let configs = Arc::make_mut(&mut self.configs);
-        let set = Arc::make_mut(configs.entry(resource.clone()).or_default());
+        let set = Arc::make_mut(self.configs.get_or_default_cow(resource.clone()));
         match value {
             Some(value) => set.insert(name.to_owned(), value.to_owned()),
             None => set.remove(name),
         };
         if set.is_empty() {
-            configs.remove(resource);
+            self.configs.remove_cow(resource);
         }
     }
 
     fn take(&mut self, id: TopicId) -> Option<Arc<Topic>> {
-        let topic = Arc::make_mut(&mut self.by_id).remove(&id)?;
-        Arc::make_mut(&mut self.by_name).remove(&topic.name);
+        let topic = self.by_id.remove_cow(&id)?;
+        self.by_name.remove_cow(&topic.name);
         Some(topic)
     }
 
     fn put(&mut self, topic: Arc<Topic>) {
-        Arc::make_mut(&mut self.by_id).insert(topic.id, topic.clone());
-        Arc::make_mut(&mut self.by_name).insert(topic.name.clone(), topic);
+        self.by_id.insert_cow(topic.id, topic.clone());
+        self.by_name.insert_cow(topic.name.clone(), topic);
     }
 
     /// Records that make this image out of an empty one: its snapshot.
     pub fn records(&self) -> Vec<Record> {
         let mut records = vec![Record::Cluster { id: self.cluster_id.clone() }];
         records.extend(self.nodes.values().cloned().map(Record::Node));
-        for topic in self.by_name.values() {
+        for topic in self.topics() {
             records.push(Record::Topic { id: topic.id, name: topic.name.clone() });
             let partition = |(index, state): (usize, &Arc<Partition>)| Record::Partition {
                 topic: topic.id,
@@ -241,7 +250,7 @@ impl Image {
             };
             records.extend(topic.partitions.iter().enumerate().map(partition));
         }
-        for (resource, set) in self.configs.iter() {
+        for (resource, set) in &self.configs {
             let config = |(name, value): (&String, &String)| Record::Config {
                 resource: resource.clone(),
                 name: name.clone(),
@@ -295,11 +304,11 @@ mod tests {
     }
 
     fn check_invariants(image: &Image) {
-        let by_id: usize = image.by_id.values().map(|t| t.partitions.len()).sum();
+        let by_id: usize = image.by_id.into_iter().map(|(_, t)| t.partitions.len()).sum();
         assert_eq!(image.by_id.len(), image.by_name.len(), "I1");
         assert!(image.topics().all(|t| image.by_id[&t.id] == *t), "I1");
         assert_eq!(by_id, image.partition_count(), "I2");
-        assert!(image.configs.values().all(|c| !c.is_empty()), "I3");
+        assert!(image.configs.into_iter().all(|(_, c)| !c.is_empty()), "I3");
     }
 
     #[test]

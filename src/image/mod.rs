@@ -22,6 +22,7 @@ pub mod records;
     reason = "written by flatc"
 )]
 mod records_generated;
+pub mod steps;
 
 pub use bootstrap::{
     CONSUMER_OFFSETS, SHARE_GROUP_STATE, TRANSACTION_STATE, bootstrap, is_internal_topic,

@@ -24,7 +24,7 @@ use crate::net::connection::{Connection, Next, Served};
 use crate::runtime::cpu;
 use crate::runtime::network::{ConnectionId, NetEvent, Network, Sent};
 use crate::shard::opening::{Chore, Ended};
-use crate::shard::{CONTROLLER, Mail, Post, Shard, Slot};
+use crate::shard::{Mail, Post, Shard, Slot};
 use crate::storage::{Commit, CommitDone, Job, JobDone, StoreEvent};
 
 /// What a turn touches outside of its shard.
@@ -173,6 +173,7 @@ impl Node {
         self.events = events;
         self.shard.on_time();
         self.loads = self.shard.load();
+        let applies = self.shard.in_slice && self.shard.apply_slice();
         if self.shard.ready && !self.accepting && self.stopping_until.is_none() {
             self.accepting = true;
             outside.start_accepting();
@@ -180,11 +181,12 @@ impl Node {
         self.admit_waiting(outside);
         self.close_idle(outside);
         self.mind_memory(outside);
-        if self.shard.in_slice {
+        let has_slice = self.shard.in_slice && !applies;
+        if has_slice {
             self.serve_piece(outside);
         }
         self.serve_all(outside);
-        if self.shard.in_slice {
+        if has_slice {
             api::change::create_missing(&mut self.shard);
         }
         if let Some(commit) = self.shard.store.commit(self.shard.now) {
@@ -294,11 +296,7 @@ impl Node {
                 }
                 Mail::Close { slot } => self.close(ConnectionId(slot.connection), outside),
                 Mail::Answer { slot, answer } => self.shard.outbox.push((slot, *answer)),
-                Mail::Image { image, delta, number } => {
-                    self.shard.apply_image(image, &delta);
-                    let mail = Mail::Applied { by: self.shard.index, number };
-                    self.shard.post.push(Post { to: CONTROLLER, mail });
-                }
+                Mail::Image { image, delta, number } => self.shard.take_image(image, delta, number),
                 Mail::CreateMissing { names } => self.shard.miss(names),
                 Mail::Applied { by, number } => self.shard.on_applied(by, number),
                 Mail::Observe { whole, to } => {

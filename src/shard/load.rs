@@ -9,7 +9,7 @@ use crate::base::Offset;
 use crate::controller::Controller;
 use crate::image::{self, Image};
 use crate::shard::Shard;
-use crate::shard::metadata::Publisher;
+use crate::shard::metadata::{Publisher, whole};
 use crate::storage::{LogId, Read};
 use crate::wire::batch::{self, HEADER_BYTES};
 use crate::wire::codec::Codec;
@@ -176,8 +176,8 @@ impl Shard {
         if records.is_empty() {
             let number = publisher.publish_whole(&mut self.post);
             self.publisher = Some(publisher);
-            self.apply_whole_image(image);
-            self.on_applied(self.index, number);
+            let delta = Arc::new(whole(&image));
+            self.take_image(image, delta, number);
             return;
         }
         self.publisher = Some(publisher);

@@ -55,7 +55,7 @@ pub enum Mail {
         /// All of it.
         image: Arc<Image>,
         /// What is new in it.
-        delta: Delta,
+        delta: Arc<Delta>,
         /// Counts the changes; the controller's shard wants to hear it back.
         number: u64,
     },

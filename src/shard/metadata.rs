@@ -1,10 +1,9 @@
-//! Metadata on a shard: proposing changes where the controller lives, and applying each new image
-//! everywhere.
+//! Metadata where the controller lives: proposing changes, and telling everybody.
 //!
 //! Flow on the controller's shard: a handler decides records against [`Shard::latest`] ->
 //! [`Shard::propose`] appends them to the metadata log -> when they are durable the new image is
-//! applied here and mailed to all siblings -> when every one of them has applied it, the answer
-//! leaves. So a client that was told of a change sees it on every node.
+//! mailed to all siblings, and applied by each shard (`shard::apply`) -> when every one of them has
+//! done so, the answer leaves. So a client that was told of a change sees it on every node.
 //!
 //! Invariants:
 //! - M1. Images are published in the order of their records, and only when those are durable.
@@ -13,14 +12,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::base::{NodeId, Offset, TopicId, TopicPartition};
-use crate::config::{Compression, Layers, Level, NodeLimits, TopicConfig};
-use crate::image::{self, CONSUMER_OFFSETS, Delta, Image, Record, Topic, is_internal_topic};
-use crate::partition::append::Rules;
-use crate::partition::leader::Leader;
-use crate::shard::partition::{LocalTopic, Partition};
+use crate::base::{Offset, TopicId, TopicPartition};
+use crate::image::{self, Delta, Image, Record};
 use crate::shard::{Mail, Post, Shard, ShardIndex, Slot};
-use crate::storage::{LogConfig, LogId, StorageError};
+use crate::storage::{LogId, StorageError};
 use crate::wire::codec::Codec;
 use crate::wire::frame::Answer;
 use crate::wire::record::{BatchBuilder, ProducerStamp};
@@ -50,7 +45,7 @@ pub struct Publisher {
 struct Proposal {
     end: Offset,
     image: Arc<Image>,
-    delta: Delta,
+    delta: Arc<Delta>,
     answer: Option<(Slot, Answer)>,
 }
 
@@ -82,20 +77,20 @@ impl Publisher {
     pub(super) fn publish_whole(&mut self, post: &mut Vec<Post>) -> u64 {
         self.number += 1;
         self.published.push_back((self.number, None));
-        self.mail(&self.latest, &whole(&self.latest), post);
+        self.mail(&self.latest, &Arc::new(whole(&self.latest)), post);
         self.number
     }
 
     /// The change that was proposed last brings all of its image: nobody has applied any before.
     pub(super) fn propose_whole(&mut self) {
         if let Some(first) = self.proposed.back_mut() {
-            first.delta = whole(&first.image);
+            first.delta = Arc::new(whole(&first.image));
         }
     }
 
-    fn mail(&self, image: &Arc<Image>, delta: &Delta, post: &mut Vec<Post>) {
+    fn mail(&self, image: &Arc<Image>, delta: &Arc<Delta>, post: &mut Vec<Post>) {
         for sibling in (1..self.applied.len()).map(|i| ShardIndex(i as u16)) {
-            let (image, delta) = (Arc::clone(image), delta.clone());
+            let (image, delta) = (Arc::clone(image), Arc::clone(delta));
             post.push(Post {
                 to: sibling,
                 mail: Mail::Image { image, delta, number: self.number },
@@ -146,7 +141,7 @@ impl Shard {
         let batch = builder.build(Codec::None, ProducerStamp::NONE)?;
         let end = self.append_own(log, &batch)?;
         if let Some(publisher) = &mut self.publisher {
-            let image = Arc::new(image);
+            let (image, delta) = (Arc::new(image), Arc::new(delta));
             publisher.latest = Arc::clone(&image);
             publisher.proposed.push_back(Proposal { end, image, delta, answer });
         }
@@ -162,8 +157,7 @@ impl Shard {
             let number = publisher.number;
             publisher.published.push_back((number, proposal.answer));
             publisher.mail(&proposal.image, &proposal.delta, &mut self.post);
-            self.apply_image(proposal.image, &proposal.delta);
-            self.on_applied(self.index, number);
+            self.take_image(proposal.image, proposal.delta, number);
         }
     }
 
@@ -182,166 +176,13 @@ impl Shard {
             self.send(slot, answer);
         }
     }
-
-    /// Makes this shard what `image` says: logs of the partitions it leads, rules, settings.
-    pub fn apply_image(&mut self, image: Arc<Image>, delta: &Delta) {
-        self.image = image;
-        self.ready = true;
-        let of_brokers = |r: &image::Resource| matches!(r.level, Level::Node | Level::Cluster);
-        let brokers_changed = delta.configs.iter().any(of_brokers);
-        if brokers_changed {
-            self.plain_settings = None;
-        }
-        for id in &delta.topics {
-            match self.image.topic_by_id(*id).cloned() {
-                Some(topic) => {
-                    let settings = self.topic_settings(&topic);
-                    self.apply_topic(&topic, &settings);
-                }
-                None => self.remove_topic(*id),
-            }
-        }
-        let changed: Vec<_> = if brokers_changed {
-            self.limits = NodeLimits::of(&self.image.layers(self.node, &self.config));
-            self.image.topics().cloned().collect()
-        } else {
-            let topics = delta.configs.iter().filter(|r| r.level == Level::Topic);
-            topics.filter_map(|r| self.image.topic(&r.name)).cloned().collect()
-        };
-        for topic in changed {
-            let settings = self.topic_settings(&topic);
-            self.apply_settings(&topic, &settings);
-        }
-    }
-
-    /// All of an image, as at start.
-    pub(super) fn apply_whole_image(&mut self, image: Arc<Image>) {
-        let delta = whole(&image);
-        self.apply_image(image, &delta);
-    }
-
-    fn remove_topic(&mut self, id: TopicId) {
-        if let Ok(topic) = self.partitions.topic_by_id(id).cloned() {
-            self.ask_groups(|groups, at, out| groups.on_topics_deleted(&[&topic.name], at, out));
-        }
-        for log in self.partitions.remove_topic(id) {
-            self.fail_waits(log);
-            let gone = self.partitions.remove(log);
-            if let Some(gone) = gone.filter(|p| &*p.topic == CONSUMER_OFFSETS) {
-                self.ask_groups(|groups, _, out| groups.unload(gone.id.partition, out));
-            }
-            self.store.delete(log);
-        }
-    }
-
-    fn apply_topic(&mut self, topic: &Topic, settings: &TopicConfig) {
-        let mut logs = Vec::with_capacity(topic.partitions.len());
-        for (index, state) in topic.partitions.iter().enumerate() {
-            if state.leader != self.node {
-                logs.push(None);
-                continue;
-            }
-            let id = TopicPartition { topic: topic.id, partition: index as i32 };
-            let log = self.store.find(id).unwrap_or_else(|| {
-                self.store.create(id, &topic.name, log_config(settings), self.now)
-            });
-            logs.push(Some(log));
-            let known = self.partitions.get(log).map(|p| p.leader.epoch());
-            if known == Some(state.leader_epoch) {
-                continue;
-            }
-            let end = self.store.log(log).map_or(Offset(0), crate::storage::Log::durable_end);
-            let followers = state.replicas.iter().copied().filter(|&n| n != self.node);
-            let followers: Vec<NodeId> = followers.collect();
-            let min = usize::try_from(settings.min_insync_replicas).unwrap_or(1);
-            let leader = Leader::new(state.leader_epoch, end, end, min, followers, self.now);
-            let mut partition = Partition::new(id, Arc::clone(&topic.name), log, leader);
-            // What recovery found, or a new log: on disk, or with nothing below it.
-            partition.safe_start =
-                self.store.log(log).map_or(Offset(0), crate::storage::Log::log_start);
-            self.partitions.put(partition);
-            if &*topic.name == CONSUMER_OFFSETS {
-                self.load_groups(log, index as i32);
-            }
-        }
-        if &*topic.name == CONSUMER_OFFSETS {
-            self.groups.set_partitions(topic.partitions.len() as i32);
-        }
-        let name = Arc::clone(&topic.name);
-        self.partitions.put_topic(LocalTopic { name, id: topic.id, partitions: logs });
-        self.apply_settings(topic, settings);
-    }
-
-    /// Those of most topics are the same, and working them out takes a while.
-    fn topic_settings(&mut self, topic: &Topic) -> TopicConfig {
-        let own = image::Resource::topic(&topic.name);
-        let has_own = self.image.config(&own).is_some();
-        if let Some(plain) = self.plain_settings.as_ref().filter(|_| !has_own) {
-            return plain.clone();
-        }
-        let layers: Layers<'_> = self.image.layers(self.node, &self.config);
-        let settings = self.image.topic_config(&topic.name, &layers);
-        if !has_own {
-            self.plain_settings = Some(settings.clone());
-        }
-        settings
-    }
-
-    fn apply_settings(&mut self, topic: &Topic, settings: &TopicConfig) {
-        let Ok(local) = self.partitions.topic_by_id(topic.id).cloned() else { return };
-        for &log in local.partitions.iter().flatten() {
-            self.store.configure(log, log_config(settings));
-            let Some(partition) = self.partitions.get_mut(log) else { continue };
-            partition.rules = rules(settings);
-            partition.internal = is_internal_topic(&topic.name);
-            partition.compact_only = settings.compacts && !settings.deletes;
-            let min = usize::try_from(settings.min_insync_replicas).unwrap_or(1);
-            let mut effects = std::mem::take(&mut self.effects);
-            partition.leader.set_min_in_sync(min, &mut effects);
-            self.carry_out(log, effects);
-        }
-    }
 }
 
 /// Everything in it is new.
-fn whole(image: &Image) -> Delta {
+pub(super) fn whole(image: &Image) -> Delta {
     Delta {
         topics: image.topics().map(|t| t.id).collect(),
         configs: image.configured().cloned().collect(),
         nodes: true,
-    }
-}
-
-fn log_config(topic: &TopicConfig) -> LogConfig {
-    let jitter = topic.segment_jitter_ms.min(topic.segment_ms);
-    LogConfig {
-        segment_bytes: topic.segment_bytes as u64,
-        segment_ms: topic.segment_ms - jitter,
-        retention_ms: topic.retention_ms,
-        retention_bytes: topic.retention_bytes,
-        index_interval_bytes: topic.index_interval_bytes as u32,
-        flush_messages: topic.flush_messages,
-        flush_ms: topic.flush_ms,
-        delete: topic.deletes,
-    }
-}
-
-fn rules(topic: &TopicConfig) -> Rules {
-    let codec = match topic.compression {
-        Compression::Producer => None,
-        Compression::Uncompressed => Some((Codec::None, 0)),
-        Compression::Gzip(level) => Some((Codec::Gzip, level)),
-        Compression::Snappy => Some((Codec::Snappy, 0)),
-        Compression::Lz4(level) => Some((Codec::Lz4, level)),
-        Compression::Zstd(level) => Some((Codec::Zstd, level)),
-    };
-    Rules {
-        batch_bytes_max: topic.max_message_bytes as usize,
-        segment_bytes: topic.segment_bytes as usize,
-        compacted: topic.compacts,
-        codec,
-        append_time: topic.log_append_time,
-        before_max_ms: topic.timestamp_before_max_ms,
-        after_max_ms: topic.timestamp_after_max_ms,
     }
 }

@@ -5,6 +5,7 @@
 //! turn (`server`) drains the outboxes. No clock, no I/O, no thread in here.
 
 pub mod append;
+mod apply;
 pub mod call;
 pub mod groups;
 mod load;
@@ -24,7 +25,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::base::{Moment, NodeId, WallMs};
-use crate::config::{Layers, NodeLimits, ServerConfig, TopicConfig};
+use crate::config::{Layers, NodeLimits, ServerConfig};
 use crate::coordinator::Groups;
 use crate::image::{Image, Node};
 use crate::metrics::NodeMetrics;
@@ -35,6 +36,7 @@ use crate::runtime::space::Probe;
 use crate::storage::{LogConfig, Store};
 use crate::wire::frame::Answer;
 
+use apply::{Application, PARTITIONS_PER_TURN};
 pub use call::{Call, Slot};
 use groups::GroupAppends;
 pub use groups::GroupCall;
@@ -77,8 +79,10 @@ pub struct Shard {
     pub publisher: Option<Publisher>,
     /// What the metadata begins with, until it has begun.
     start: Start,
-    /// The settings of a topic that has none of its own.
-    plain_settings: Option<TopicConfig>,
+    /// Images that are not applied yet.
+    applying: VecDeque<Application>,
+    /// Partitions that one turn applies of them.
+    pub apply_max: usize,
     loading: Vec<Loading>,
     /// An image is applied: clients may come.
     pub ready: bool,
@@ -115,8 +119,8 @@ pub struct Shard {
     pub post: Vec<Post>,
     /// What is counted.
     pub metrics: NodeMetrics,
-    /// This turn does a slice of what takes too long for one: one piece of a large request, one slice
-    /// of a large fetch, some of the topics that are missed.
+    /// This turn does a slice of what takes too long for one: some steps to the next image, or one piece
+    /// of a large request and some of the topics that are missed; and one slice of a large fetch.
     pub in_slice: bool,
     /// When the next one does, if there is any.
     pub slice_at: Moment,
@@ -152,7 +156,8 @@ impl Shard {
             space: None,
             publisher: None,
             start: Start::default(),
-            plain_settings: None,
+            applying: VecDeque::new(),
+            apply_max: PARTITIONS_PER_TURN,
             loading: Vec::new(),
             ready: false,
             now: Moment(0),
@@ -226,7 +231,8 @@ impl Shard {
 
     /// When [`Self::on_time`] or [`Self::answer_fetches`] has something to do.
     pub fn next_deadline(&self) -> Moment {
-        let slices = !self.missing.is_empty() || self.fetches.has_slices();
+        let waits = !self.missing.is_empty() || !self.applying.is_empty();
+        let slices = waits || self.fetches.has_slices();
         let slice_at = if slices { self.slice_at } else { Moment::NEVER };
         let requests = self.acks.next_deadline().min(self.fetches.next_deadline());
         slice_at.min(requests).min(self.groups.next_deadline()).min(self.store.next_deadline())
@@ -272,10 +278,12 @@ impl Shard {
         self.sessions.counts().1 * SESSION_PARTITION_BYTES
     }
 
-    /// Whether everything that was appended is answered.
+    /// Whether everything that was appended is answered, and every change applied: the controller's shard
+    /// waits for that.
     pub fn has_settled(&self) -> bool {
         let metadata = self.publisher.as_ref().is_none_or(Publisher::has_settled);
-        self.acks.is_empty() && self.group_appends.values().all(VecDeque::is_empty) && metadata
+        let groups = self.group_appends.values().all(VecDeque::is_empty);
+        self.acks.is_empty() && groups && metadata && self.applying.is_empty()
     }
 
     /// Ends a fetch session, if there is one with this id.

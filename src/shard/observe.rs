@@ -126,7 +126,7 @@ impl Shard {
         let image = &self.image;
         let partitions = image.topics().flat_map(|t| &t.partitions);
         Cluster {
-            topics: image.topics().len(),
+            topics: image.topic_count(),
             partitions: image.partition_count(),
             nodes: image.nodes().len(),
             leaderless: partitions.filter(|p| image.node(p.leader).is_none()).count(),

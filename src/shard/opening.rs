@@ -1,6 +1,6 @@
 //! Requests that the opener works on, which takes too long for a turn: produce requests with batches
-//! that have to be opened, and large requests that are cut into pieces (`shard::pieces`); and the
-//! opener's time, which the batches of lookups (`storage::lookups`) have by turns with them.
+//! that have to be opened, large requests that are cut into pieces (`shard::pieces`), and those whose
+//! answer is long and tells of nothing but an image; and the opener's time, which the batches of lookups (`storage::lookups`) have by turns with them.
 //!
 //! Flow: `api::produce` finds such a batch, opens it at once if it is cheap, and else puts the whole
 //! request here, before any of it is appended -> the turn hands one [`Chore`] at a time to the opener
@@ -15,6 +15,7 @@
 
 use std::any::Any;
 use std::collections::VecDeque;
+use std::fmt;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -28,6 +29,7 @@ use crate::shard::pieces::{Cut, Joined, Pieces, Whole};
 use crate::shard::{Call, Slot};
 use crate::storage::{Lookup, LookupDone, Store};
 use crate::wire::batch::BatchHeader;
+use crate::wire::frame::Answer;
 
 /// Plain bytes of the batches that one turn opens itself: a fraction of a millisecond.
 const ROOM_PER_TURN: usize = 16 << 10;
@@ -60,6 +62,20 @@ pub struct ToOpen {
     pub opened: Option<Opened>,
 }
 
+/// An answer that takes long to make, from what does not change meanwhile.
+pub struct LongAnswer {
+    /// The request's header.
+    pub call: Call,
+    /// Makes it.
+    pub make: Box<dyn FnOnce(&Call) -> Answer + Send>,
+}
+
+impl fmt::Debug for LongAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LongAnswer").field("call", &self.call).finish_non_exhaustive()
+    }
+}
+
 /// Work for the opener.
 #[derive(Debug)]
 pub enum Chore {
@@ -71,6 +87,8 @@ pub enum Chore {
     Cut(Whole),
     /// Join the answers to its pieces.
     Join(Pieces),
+    /// Make a long answer.
+    Answer(LongAnswer),
     /// Give back something that consists of very many parts.
     Drop(Box<dyn Any + Send>),
 }
@@ -84,7 +102,7 @@ pub enum Ended {
     Found(LookupDone),
     /// A request in pieces.
     Cut(Cut),
-    /// The answer to one.
+    /// The answer to one, or a long one.
     Joined(Joined),
     /// It is given back.
     Dropped,
@@ -96,6 +114,7 @@ impl Chore {
             Self::Open(opening) => Some(opening.call.slot.connection),
             Self::Cut(whole) => Some(whole.call.slot.connection),
             Self::Join(pieces) => Some(pieces.call.slot.connection),
+            Self::Answer(long) => Some(long.call.slot.connection),
             Self::Find(_) | Self::Drop(_) => None,
         }
     }
@@ -106,7 +125,7 @@ impl Chore {
             Self::Find(lookup) => lookup.size_bytes(),
             Self::Cut(whole) => whole.frame.len(),
             Self::Join(pieces) => pieces.size_bytes(),
-            Self::Drop(_) => 0,
+            Self::Answer(_) | Self::Drop(_) => 0,
         }
     }
 }
@@ -132,6 +151,10 @@ impl ServantJob for Chore {
             Self::Find(lookup) => Ended::Found(lookup.run()),
             Self::Cut(whole) => Ended::Cut(whole.cut()),
             Self::Join(pieces) => Ended::Joined(pieces.join()),
+            Self::Answer(LongAnswer { call, make }) => {
+                let answer = make(&call);
+                Ended::Joined(Joined { call, answer })
+            }
             Self::Drop(parts) => {
                 drop(parts);
                 Ended::Dropped

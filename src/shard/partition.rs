@@ -121,7 +121,8 @@ pub struct LocalTopic {
 /// All topics, and the partitions led here.
 #[derive(Debug, Default)]
 pub struct Partitions {
-    led: Vec<Option<Partition>>,
+    /// In boxes, so that making room for more moves little.
+    led: Vec<Option<Box<Partition>>>,
     by_name: DetMap<Arc<str>, TopicId>,
     topics: DetMap<TopicId, Arc<LocalTopic>>,
 }
@@ -154,32 +155,38 @@ impl Partitions {
 
     /// A partition that is led here.
     pub fn get(&self, log: LogId) -> Option<&Partition> {
-        self.led.get(log.0 as usize)?.as_ref()
+        self.led.get(log.0 as usize)?.as_deref()
     }
 
     /// A partition that is led here.
     pub fn get_mut(&mut self, log: LogId) -> Option<&mut Partition> {
-        self.led.get_mut(log.0 as usize)?.as_mut()
+        self.led.get_mut(log.0 as usize)?.as_deref_mut()
     }
 
     /// All that are led here.
     pub fn iter(&self) -> impl Iterator<Item = &Partition> {
-        self.led.iter().flatten()
+        self.led.iter().flatten().map(|partition| &**partition)
     }
 
-    /// Takes in a topic, new or changed. Its partitions are put separately.
-    pub fn put_topic(&mut self, topic: LocalTopic) {
-        self.by_name.insert(Arc::clone(&topic.name), topic.id);
-        self.topics.insert(topic.id, Arc::new(topic));
+    /// Takes in partitions of a topic, new or changed: those from `first` on, with the log of each
+    /// that is led here. The partitions themselves are put separately.
+    pub fn put_logs(&mut self, name: &Arc<str>, id: TopicId, first: usize, logs: &[Option<LogId>]) {
+        self.by_name.insert(Arc::clone(name), id);
+        let new = || {
+            let name = Arc::clone(name);
+            Arc::new(LocalTopic { name, id, partitions: Vec::new() })
+        };
+        let known = &mut Arc::make_mut(self.topics.entry(id).or_insert_with(new)).partitions;
+        known.resize(known.len().max(first + logs.len()), None);
+        known[first..][..logs.len()].copy_from_slice(logs);
     }
 
-    /// Forgets a topic; returns the logs of the partitions that were led here.
-    pub fn remove_topic(&mut self, id: TopicId) -> Vec<LogId> {
-        let Some(topic) = self.topics.remove(&id) else { return Vec::new() };
+    /// Forgets a topic. Its partitions are removed separately.
+    pub fn remove_topic(&mut self, id: TopicId) {
+        let Some(topic) = self.topics.remove(&id) else { return };
         if self.by_name.get(&topic.name) == Some(&id) {
             self.by_name.remove(&topic.name);
         }
-        topic.partitions.iter().copied().flatten().collect()
     }
 
     /// Begins to lead a partition.
@@ -188,11 +195,11 @@ impl Partitions {
         if self.led.len() <= at {
             self.led.resize_with(at + 1, || None);
         }
-        self.led[at] = Some(partition);
+        self.led[at] = Some(Box::new(partition));
     }
 
     /// Stops leading a partition.
-    pub fn remove(&mut self, log: LogId) -> Option<Partition> {
+    pub fn remove(&mut self, log: LogId) -> Option<Box<Partition>> {
         self.led.get_mut(log.0 as usize)?.take()
     }
 }

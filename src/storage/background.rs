@@ -115,7 +115,7 @@ impl Store {
                 log.disk.jobs_out -= 1;
             } else if let Some(removal) = self.removals.going.get_mut(&id) {
                 removal.jobs_out -= 1;
-                self.start_removals();
+                self.start_removal(id);
             }
         }
         match (done, log) {
@@ -173,14 +173,13 @@ impl Store {
         }
     }
 
-    /// Starts to remove the directories of deleted logs.
-    pub(super) fn start_removals(&mut self) {
-        for removal in self.removals.going.values_mut() {
-            if removal.chunk.is_some() && removal.jobs_out == 0 && !removal.started {
-                removal.started = true;
-                let work = Work::RemoveLog(removal.dir.clone());
-                self.queues.urgent.push_back(Job { log: None, work });
-            }
+    /// Starts to remove the directory of a deleted log, if that may begin.
+    pub(super) fn start_removal(&mut self, id: LogId) {
+        let Some(removal) = self.removals.going.get_mut(&id) else { return };
+        if removal.chunk.is_some() && removal.jobs_out == 0 && !removal.started {
+            removal.started = true;
+            let work = Work::RemoveLog(removal.dir.clone());
+            self.queues.urgent.push_back(Job { log: None, work });
         }
     }
 

@@ -113,9 +113,11 @@ impl Store {
     /// Writes the checkpoint files once nothing needs the chunks any more.
     pub(super) fn finish_checkpoint(&mut self) {
         let Some(checkpoint) = &mut self.checkpoint else { return };
+        if checkpoint.waiting > 0 || checkpoint.writing {
+            return;
+        }
         let upto = checkpoint.upto;
-        let removing = self.removals.going.values().any(|r| r.chunk <= Some(upto));
-        if checkpoint.waiting > 0 || checkpoint.writing || removing {
+        if self.removals.going.values().any(|r| r.chunk <= Some(upto)) {
             return;
         }
         checkpoint.writing = true;

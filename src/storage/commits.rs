@@ -249,7 +249,6 @@ impl Store {
             self.on_meta(meta, (place.chunk, place.sequence), out);
         }
         if deletes {
-            self.start_removals();
             self.finish_checkpoint();
         }
         let mut logs = commit.logs;
@@ -309,6 +308,7 @@ impl Store {
                 if let Some(removal) = self.removals.going.get_mut(&id) {
                     (removal.chunk, removal.sequence) = (Some(chunk), sequence);
                 }
+                self.start_removal(id);
             }
         }
     }

@@ -135,3 +135,33 @@ fn a_stop_waits_for_the_rest_of_a_request_in_pieces() {
     let all = Wire::connect(server.address(0)).ask(&msg!(MetadataRequest { topics: None }), 12);
     assert_eq!(all.topics.len(), 600);
 }
+
+#[test]
+fn who_was_told_of_a_thousand_topics_can_produce_to_the_last_of_them_at_once_on_each_node() {
+    let server = Server::with(&[("node.count", "2")]);
+    let mut wires: Vec<_> = (0..2).map(|node| Wire::connect(server.address(node))).collect();
+    for (asked, other) in [(0, 1), (1, 0)] {
+        let name = |i: i32| format!("of-{asked}-{i}");
+        // The last is applied in several turns.
+        let count = |i| if i == 999 { 300 } else { 2 };
+        let topic = |i| {
+            let (name, num_partitions) = (name(i).into(), count(i));
+            msg!(CreatableTopic { name, num_partitions, replication_factor: 1 })
+        };
+        let topics = (0..1000).map(topic).collect();
+        let request = msg!(CreateTopicsRequest { topics, timeout_ms: 20_000 });
+        let created = wires[asked].ask(&request, 7);
+        assert!(created.topics.iter().all(|t| t.error_code == 0));
+        let topic = msg!(MetadataRequestTopic { name: Some(name(999).into()) });
+        let request =
+            msg!(MetadataRequest { topics: Some(vec![topic]), allow_auto_topic_creation: false });
+        let told = wires[other].ask(&request, 12).topics.swap_remove(0);
+        assert_eq!((told.error_code, told.partitions.len()), (0, 300));
+        for partition in &told.partitions[298..] {
+            let leader = &mut wires[partition.leader_id as usize];
+            let produced = leader.produce(&name(999), partition.partition_index, batch(&["x"]));
+            assert_eq!((produced.error_code, produced.base_offset), (0, 0));
+        }
+        assert_ne!(told.partitions[298].leader_id, told.partitions[299].leader_id);
+    }
+}

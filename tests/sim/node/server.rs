@@ -165,6 +165,8 @@ impl World {
             let index = ShardIndex(i as u16);
             let mut shard = Shard::new(index, Arc::new(config.for_node(i as u16)), store, random);
             shard.openings.room_per_turn = [0, 700, 16 << 10][self.rng.below(3)];
+            // A change is applied in several turns.
+            shard.apply_max = 1;
             shard.begin_turn(self.now, self.wall());
             if index == CONTROLLER {
                 let (nodes, shards) = (nodes.clone(), self.nodes);
