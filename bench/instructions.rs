@@ -211,6 +211,7 @@ impl Bed {
             frame_bytes_max: 1 << 20,
             idle_max: Duration::from_hours(1),
             memory_bytes: 256 << 20,
+            set_aside_bytes: 0,
             queued_bytes_max: None,
             waiting_max: 50,
         };

@@ -187,7 +187,8 @@ fn serve(shard: &mut Shard, slot: Slot, peer: IpAddr, bytes: &[u8], whole: bool)
         return cut(shard, call, bytes, body.len(), *how);
     }
     if api.on == On::Controller && !shard.holds_controller() {
-        shard.forward(call, Bytes::copy_from_slice(bytes));
+        let frame = shard.keep(bytes);
+        shard.forward(call, frame);
         return Outcome::Parked;
     }
     match ((api.handler)(shard, &call, body), how) {
@@ -198,7 +199,7 @@ fn serve(shard: &mut Shard, slot: Slot, peer: IpAddr, bytes: &[u8], whole: bool)
 
 /// Hands a request to the opener.
 fn cut(shard: &mut Shard, call: Call, bytes: &[u8], body_bytes: usize, how: How) -> Outcome {
-    let (frame, header_bytes) = (Bytes::copy_from_slice(bytes), bytes.len() - body_bytes);
+    let (frame, header_bytes) = (shard.keep(bytes), bytes.len() - body_bytes);
     shard.openings.push(Chore::Cut(Whole { call, frame, header_bytes, how }));
     Outcome::Opening
 }

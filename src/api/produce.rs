@@ -9,7 +9,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use smallvec::{SmallVec, smallvec};
 
 use crate::api::error::Failure;
@@ -17,10 +16,11 @@ use crate::api::leaders::{CurrentLeader, Leaders};
 use crate::api::pieces::PIECE_MAX;
 use crate::api::{CloseReason, Outcome};
 use crate::base::{Moment, Offset, TopicId};
-use crate::partition::append::{RecordRefusal, Refusal, single_batch};
+use crate::partition::append::{RecordRefusal, Refusal, Rules, single_batch, unsummed_batch};
 use crate::partition::open::{may_have_to_open, must_open};
+use crate::runtime::network::LARGE_FRAME;
 use crate::shard::append::{Acks, ProduceError, Produced};
-use crate::shard::opening::{Chore, Opening, ToOpen};
+use crate::shard::opening::{Chore, Made, Opening, ToOpen, memory_share};
 use crate::shard::park::{ParkedAck, WaitEnd};
 use crate::shard::partition::Missing;
 use crate::shard::{Call, Shard, Slot};
@@ -52,18 +52,29 @@ pub fn handle(shard: &mut Shard, call: &Call, body: &[u8]) -> Outcome {
 
 /// Serves a request whose batches were opened.
 pub fn go_on(shard: &mut Shard, opening: Opening) -> Outcome {
-    let Opening { call, body, batches } = opening;
-    match Request::read(shard, &call, &body) {
-        Ok(request) => serve(shard, &call, request, batches),
+    let Opening { call, body, batches, .. } = opening;
+    let outcome = match Request::read(shard, &call, &body) {
+        Ok(request) => {
+            shard.frame = Some(body.clone()).filter(|body| body.len() > LARGE_FRAME);
+            serve(shard, &call, request, batches)
+        }
         Err(e) => Outcome::Close(e.into()),
+    };
+    shard.frame = None;
+    if body.len() > LARGE_FRAME {
+        shard.openings.push(Chore::drop(body.len(), body));
     }
+    outcome
 }
 
 fn serve(shard: &mut Shard, call: &Call, request: Request<'_>, known: Vec<ToOpen>) -> Outcome {
     let mut batches = request.to_open(shard, call, known);
-    if batches.iter().any(|b| b.opened.is_none()) {
-        let (call, body) = (call.clone(), Bytes::copy_from_slice(request.body));
-        shard.openings.push(Chore::Open(Opening { call, body, batches }));
+    if batches.iter().any(|b| b.made.is_none()) {
+        let (call, body) = (call.clone(), shard.keep(request.body));
+        let memory_bytes = memory_share(&shard.config);
+        let laid_bytes_min = shard.openings.laid_bytes_min;
+        let opening = Opening { call, body, batches, memory_bytes, laid_bytes_min };
+        shard.openings.push(Chore::Open(opening));
         return Outcome::Opening;
     }
     batches.reverse();
@@ -221,25 +232,36 @@ impl<'a> Request<'a> {
             let partition = sent.log.ok().and_then(|log| shard.partitions.get(log));
             let Some(partition) = partition else { continue };
             match known {
-                Some(batch) if batch.rules == partition.rules => {
+                Some(batch) if (batch.log, batch.rules) == (partition.log, partition.rules) => {
                     batches.push(batch);
                     continue;
                 }
                 _ => {}
             }
             let rules = partition.rules;
-            if !may_have_to_open(sent.records, &rules, wall) {
-                continue;
+            let large = sent.records.len() >= shard.openings.laid_bytes_min;
+            let unsummed = shard.frame.is_some() && large;
+            if !unsummed {
+                if !may_have_to_open(sent.records, &rules, wall) {
+                    continue;
+                }
+                let Ok(header) = BatchHeader::parse(sent.records) else { continue };
+                if !must_open(&header, &rules, wall) {
+                    continue;
+                }
             }
-            let Ok(header) = BatchHeader::parse(sent.records) else { continue };
-            if !must_open(&header, &rules, wall) {
-                continue;
-            }
-            let Ok((_, header, batch)) = self.admit(shard, call, sent) else { continue };
-            let opened = shard.openings.open_now(&header, batch, &rules, wall);
+            let find = if unsummed { unsummed_batch } else { single_batch };
+            let Ok((log, header, batch)) = self.admit(shard, call, sent, find) else { continue };
+            let made = if unsummed {
+                None
+            } else {
+                let opened = shard.openings.open_now(&header, batch, &rules, wall);
+                opened.map(|opened| opened.map(Made::Opened))
+            };
             let start = batch.as_ptr() as usize - self.body.as_ptr() as usize;
             let range = start..start + batch.len();
-            batches.push(ToOpen { at, range, header, rules, wall, opened });
+            let lie = 0;
+            batches.push(ToOpen { at, log, range, header, rules, wall, unsummed, lie, made });
         }
         batches
     }
@@ -250,11 +272,12 @@ impl<'a> Request<'a> {
         shard: &Shard,
         call: &Call,
         sent: &Sent<'a>,
+        find: impl FnOnce(&'a [u8], &Rules) -> Result<(BatchHeader, &'a [u8]), Refusal>,
     ) -> Result<(LogId, BatchHeader, &'a [u8]), Denied> {
         let log = sent.log?;
         let partition = shard.partitions.get(log).ok_or(Missing::Partition)?;
-        let (header, batch) = single_batch(sent.records, &partition.rules)
-            .map_err(|refusal| Denied::Batch(log, refusal))?;
+        let (header, batch) =
+            find(sent.records, &partition.rules).map_err(|refusal| Denied::Batch(log, refusal))?;
         if header.is_transactional() && !self.transactional {
             return Err(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED.into());
         }
@@ -291,6 +314,31 @@ impl From<ErrorCode> for Denied {
     }
 }
 
+impl From<Failure> for Denied {
+    fn from(failure: Failure) -> Self {
+        Self::Other(failure)
+    }
+}
+
+/// Appends what was admitted, and made of it, before.
+fn append_made(
+    shard: &mut Shard,
+    request: &Request<'_>,
+    batch: ToOpen,
+    acks: Acks,
+) -> Result<(LogId, Produced), Denied> {
+    let ToOpen { log, range, header, made, .. } = batch;
+    let produced = match made {
+        Some(Ok(Made::Laid(laid))) => shard.append_laid(log, *laid, acks),
+        Some(Err(refusal)) => return Err(Denied::Batch(log, refusal)),
+        Some(Ok(Made::Opened(opened))) => {
+            shard.append_produced(log, header, &request.body[range], Some(Ok(opened)), acks)
+        }
+        None => shard.append_produced(log, header, &request.body[range], None, acks),
+    };
+    Ok((log, produced.map_err(Failure::from)?))
+}
+
 /// What is gathered while the request is served.
 #[derive(Default)]
 struct Serving {
@@ -313,26 +361,23 @@ impl Serving {
             Ok(acks) => *acks,
             Err(failure) => return PartitionAnswer::failed(index, failure.clone()),
         };
-        // What was opened was admitted before, its checksum included.
-        let (admitted, opened) = match opened {
-            Some(ToOpen { range, header, opened, .. }) => {
-                let admitted = sent.log.map(|log| (log, header, &request.body[range]));
-                (admitted.map_err(Denied::from), opened)
+        let appended = match opened {
+            Some(batch) => append_made(shard, request, batch, acks),
+            None => {
+                request.admit(shard, call, sent, single_batch).and_then(|(log, header, batch)| {
+                    let produced = shard.append_produced(log, header, batch, None, acks);
+                    Ok((log, produced.map_err(Failure::from)?))
+                })
             }
-            None => (request.admit(shard, call, sent), None),
         };
-        let appended = match admitted {
-            Ok((log, header, batch)) => shard
-                .append_produced(log, header, batch, opened, acks)
-                .map(|produced| (log, produced))
-                .map_err(Failure::from),
-            Err(Denied::Batch(log, refusal)) => {
+        let appended = appended.map_err(|denied| match denied {
+            Denied::Batch(log, refusal) => {
                 let error = ProduceError::Refused(refusal);
                 shard.count_refused(log, sent.records.len(), &error);
-                Err(error.into())
+                error.into()
             }
-            Err(Denied::Other(failure)) => Err(failure),
-        };
+            Denied::Other(failure) => failure,
+        });
         match appended {
             Ok((log, produced)) => {
                 let below = Offset(produced.last_offset.0 + 1);

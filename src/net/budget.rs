@@ -1,7 +1,7 @@
 //! The memory of one node, `node.memory.bytes`: who has how much, and whether more may be read.
 //!
 //! Counted are the buffers in which requests arrive, the answers on their way out, and what the
-//! shard has: cache, parked fetches, fetch sessions. Two rules keep the sum inside the limit while
+//! shard has: cache, parked fetches, fetch sessions. These rules keep the sum inside the limit while
 //! clients with small requests go on as if nothing happened:
 //!
 //! - B1. A buffer grows beyond [`SMALL`] only while a reserve (an eighth) stays free; nothing at all
@@ -10,6 +10,9 @@
 //!   [`HELD_MAX`] without finishing or doubling it is closed, the largest first, and those that are
 //!   paused themselves last: so a few that never finish what they began cannot keep the memory from
 //!   all others.
+//! - B3. What opening a batch takes while it is under way (`shard::opening::memory_share`) is set aside
+//!   from the beginning, since how much that is shows only when it is opened; a batch that would take more
+//!   is refused.
 //!
 //! `queued.max.request.bytes` bounds the request buffers alone; as in Kafka, a request that has begun
 //! to arrive below that bound may go over it.
@@ -35,7 +38,9 @@ pub struct Held {
 /// The memory of a node.
 #[derive(Debug)]
 pub struct Budget {
+    /// Without what is set aside (B3).
     limit: usize,
+    set_aside: usize,
     queued_max: usize,
     held: Held,
     /// What is not a connection's.
@@ -45,10 +50,11 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// Nothing is used. `queued_max` is `queued.max.request.bytes`.
-    pub fn new(limit: usize, queued_max: Option<usize>) -> Self {
+    /// Nothing is used but what is set aside. `queued_max` is `queued.max.request.bytes`.
+    pub fn new(limit: usize, set_aside: usize, queued_max: Option<usize>) -> Self {
         let queued_max = queued_max.unwrap_or(usize::MAX);
-        Self { limit, queued_max, held: Held::default(), shard: 0, paused_at: 0 }
+        let limit = limit - set_aside;
+        Self { limit, set_aside, queued_max, held: Held::default(), shard: 0, paused_at: 0 }
     }
 
     /// A connection had `held` and has `now`.
@@ -70,7 +76,7 @@ impl Budget {
 
     /// `node.memory.bytes`.
     pub fn limit(&self) -> usize {
-        self.limit
+        self.limit + self.set_aside
     }
 
     /// What answers may take.
@@ -115,7 +121,7 @@ mod tests {
 
     #[test]
     fn large_buffers_leave_a_reserve_and_small_ones_use_it() {
-        let mut budget = Budget::new(16 * MIB, None);
+        let mut budget = Budget::new(17 * MIB, MIB, None);
         let mut large = Held::default();
         assert!(budget.may_read(8 << 10, 14 * MIB));
         assert!(!budget.may_read(8 << 10, 14 * MIB + 1));
@@ -136,7 +142,7 @@ mod tests {
 
     #[test]
     fn queued_bytes_stop_large_requests_once_the_bound_is_reached() {
-        let mut budget = Budget::new(1 << 30, Some(MIB));
+        let mut budget = Budget::new(1 << 30, 0, Some(MIB));
         let mut one = Held::default();
         assert!(budget.may_read(8 << 10, 4 * MIB), "one may go over the bound");
         budget.count(&mut one, Held { request: 4 * MIB, answers: 0 });

@@ -135,7 +135,22 @@ pub struct RecordRefusal {
 ///
 /// # Errors
 /// [`Refusal`].
+#[inline]
 pub fn single_batch<'a>(
+    records: &'a [u8],
+    rules: &Rules,
+) -> Result<(BatchHeader, &'a [u8]), Refusal> {
+    let (header, bytes) = unsummed_batch(records, rules)?;
+    check_sum(&header, bytes, rules)?;
+    Ok((header, bytes))
+}
+
+/// The same without a look at all of its bytes, which [`check_sum`] takes.
+///
+/// # Errors
+/// [`Refusal`].
+#[inline]
+pub fn unsummed_batch<'a>(
     records: &'a [u8],
     rules: &Rules,
 ) -> Result<(BatchHeader, &'a [u8]), Refusal> {
@@ -160,11 +175,21 @@ pub fn single_batch<'a>(
     if size_bytes > rules.batch_bytes_max {
         return Err(Refusal::TooLarge { size_bytes, limit_bytes: rules.batch_bytes_max });
     }
-    header.check_crc(bytes).map_err(Refusal::Corrupt)?;
-    if size_bytes > rules.segment_bytes {
-        return Err(Refusal::OverSegment { size_bytes, limit_bytes: rules.segment_bytes });
-    }
     Ok((header, bytes))
+}
+
+/// The second half of [`single_batch`].
+///
+/// # Errors
+/// [`Refusal`].
+#[inline]
+pub fn check_sum(header: &BatchHeader, bytes: &[u8], rules: &Rules) -> Result<(), Refusal> {
+    header.check_crc(bytes).map_err(Refusal::Corrupt)?;
+    let (size_bytes, limit_bytes) = (header.size_bytes, rules.segment_bytes);
+    if size_bytes > limit_bytes {
+        return Err(Refusal::OverSegment { size_bytes, limit_bytes });
+    }
+    Ok(())
 }
 
 /// Checks a batch found by [`single_batch`] against the topic. `opened` is what came of opening it,
@@ -182,7 +207,7 @@ pub fn check<'a>(
     check_unopened(&header, rules)?;
     let anew = match opened {
         Some(opened) => opened?,
-        None if must_open(&header, rules, now) => open(&header, bytes, rules, now)?,
+        None if must_open(&header, rules, now) => open(&header, bytes, rules, now, usize::MAX)?,
         None => None,
     };
     let Some(batch) = anew else { return Ok(unopened(header, bytes, rules)) };

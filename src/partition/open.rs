@@ -4,6 +4,8 @@
 //! ([`open_small`]); see `shard::opening` for the others. The records are never gathered: they are read
 //! twice from the plain bytes, which are bounded.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
 use crate::base::WallMs;
@@ -15,6 +17,9 @@ use crate::wire::record::{self, BatchBuilder, ProducerStamp, Record, RecordError
 /// Decompressed, a batch may be this many times `max.message.bytes`, and at least [`PLAIN_BYTES_MIN`].
 const PLAIN_FACTOR: usize = 16;
 const PLAIN_BYTES_MIN: usize = 16 << 20;
+/// What writing a batch anew takes at most, as a multiple of its plain bytes: those, the records once
+/// more, and the packed ones, while one of them grows.
+const MEMORY_FACTOR: usize = 4;
 /// Records of a batch that are named when they are refused; a client learns nothing from more.
 const NAMED_MAX: usize = 10_000;
 
@@ -34,18 +39,38 @@ pub fn may_have_to_open(batch: &[u8], rules: &Rules, now: WallMs) -> bool {
 /// for its header need not be opened.
 #[inline]
 pub fn must_open(header: &BatchHeader, rules: &Rules, now: WallMs) -> bool {
-    let recodes = rules.codec.is_some_and(|(codec, _)| codec as u8 != header.codec_id());
-    let wanted = recodes || rules.compacted || Bounds::of(rules, now).may_break(header);
+    let wanted =
+        recodes(header, rules) || rules.compacted || Bounds::of(rules, now).may_break(header);
     wanted && check_unopened(header, rules).is_ok()
 }
 
-/// Opens a whole batch whose checksum is right, and checks its records.
+fn recodes(header: &BatchHeader, rules: &Rules) -> bool {
+    rules.codec.is_some_and(|(codec, _)| codec as u8 != header.codec_id())
+}
+
+/// Opens a whole batch whose checksum is right, and checks its records. It takes at most `memory_bytes`,
+/// and refuses what would need more.
 ///
 /// # Errors
 /// [`Refusal`].
-pub fn open(header: &BatchHeader, bytes: &[u8], rules: &Rules, now: WallMs) -> Opened {
+pub fn open(
+    header: &BatchHeader,
+    bytes: &[u8],
+    rules: &Rules,
+    now: WallMs,
+    memory_bytes: usize,
+) -> Opened {
     let sent = check_unopened(header, rules)?;
-    let plain = sent.decompress(&bytes[HEADER_BYTES..], plain_bytes_max(rules)).map_err(bad)?;
+    let share = if recodes(header, rules) { memory_bytes / MEMORY_FACTOR } else { memory_bytes };
+    let limit = plain_bytes_max(rules).min(share);
+    let packed = &bytes[HEADER_BYTES..];
+    let plain = match sent {
+        Codec::None => Cow::Borrowed(packed),
+        _ => Cow::Owned(sent.decompress(packed, limit).map_err(bad)?),
+    };
+    if plain.len() > limit && recodes(header, rules) {
+        return Err(bad(CodecError::TooLarge { limit_bytes: limit }));
+    }
     open_plain(header, sent, &plain, rules, now)
 }
 
@@ -212,7 +237,8 @@ mod tests {
             assert!(must_open(&header, rules, NOW));
             let opened = open_small(&header, whole, rules, NOW, room);
             if let Some(opened) = &opened {
-                assert_eq!(*opened, open(&header, whole, rules, NOW), "the same, whoever asks");
+                let apart = open(&header, whole, rules, NOW, usize::MAX);
+                assert_eq!(*opened, apart, "the same, whoever asks");
             }
             opened
         };
@@ -233,7 +259,32 @@ mod tests {
         let rules = Rules { compacted: true, ..Rules::default() };
         let bytes = zeros(NAMED_MAX + 5, 0, Codec::None);
         let (header, whole) = single_batch(&bytes, &rules).unwrap();
-        let Err(Refusal::NoKey(named)) = open(&header, whole, &rules, NOW) else { panic!() };
+        let Err(Refusal::NoKey(named)) = open(&header, whole, &rules, NOW, 1 << 20) else {
+            panic!()
+        };
         assert_eq!((named.len(), named[7].index), (NAMED_MAX, 7));
+    }
+
+    #[test]
+    fn what_takes_more_memory_than_there_is_for_it_is_refused() {
+        let rules = Rules { codec: Some((Codec::Lz4, 1)), ..Rules::default() };
+        let opens = |codec, rules: &Rules, memory_bytes| {
+            let bytes = zeros(1, 1 << 20, codec);
+            let rules = Rules { batch_bytes_max: 2 << 20, ..*rules };
+            let (header, whole) = single_batch(&bytes, &rules).unwrap();
+            match open(&header, whole, &rules, NOW, memory_bytes) {
+                Ok(_) => true,
+                Err(Refusal::BadRecords(_)) => false,
+                Err(other) => panic!("{other:?}"),
+            }
+        };
+        for codec in [Codec::None, Codec::Zstd] {
+            assert!(opens(codec, &rules, 5 << 20), "{codec:?}");
+            assert!(!opens(codec, &rules, 4 << 20), "{codec:?}: it has to be written anew");
+        }
+        let compacted = Rules { before_max_ms: 1 << 40, ..Rules::default() };
+        assert!(opens(Codec::Zstd, &compacted, 2 << 20));
+        assert!(!opens(Codec::Zstd, &compacted, 1 << 20));
+        assert!(opens(Codec::None, &compacted, 0), "it is looked at where it lies");
     }
 }

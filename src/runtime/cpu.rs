@@ -48,13 +48,17 @@ pub fn yield_now() {
     std::thread::yield_now();
 }
 
-/// Makes the calling thread yield to the other threads of its core (nice value, 0..=19).
+/// Makes the calling thread yield to the other threads of its core (nice value, 0..=19), also when it
+/// wakes: else whoever wakes it would stand still until the scheduler's next tick.
 pub fn be_nice(nice: i32) {
-    // SAFETY: a plain system call on the calling thread; failure changes nothing.
+    // SAFETY: plain system calls on the calling thread; failure changes nothing.
     unsafe {
         libc::setpriority(libc::PRIO_PROCESS, 0, nice);
+        let plain: libc::sched_param = mem::zeroed();
+        libc::sched_setscheduler(0, libc::SCHED_BATCH, &raw const plain);
     }
 }
+
 /// Asks the scheduler for short slices of time: a thread that wakes with those takes the core at once,
 /// where it else waits for up to a tick (4 ms) while one that yields to it ends its slice. Linux from 6.12
 /// on (EEVDF); others take no notice. Threads that are started later inherit it.

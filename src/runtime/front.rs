@@ -21,6 +21,7 @@ use io_uring::{IoUring, cqueue, opcode, squeue, types};
 use slab::Slab;
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::base::AlignedBuf;
 use crate::runtime::descriptors;
 use crate::runtime::network::{ConnectionId, NetEvent, Network, Outgoing, RecvBuf, Sent};
 use crate::runtime::waker::Waker;
@@ -304,6 +305,10 @@ impl Network for Front {
         if let Some(connection) = self.find(id).filter(|c| !c.armed) {
             connection.inbox.consume(bytes);
         }
+    }
+
+    fn take_frame(&mut self, id: ConnectionId, frame_bytes: usize) -> Option<AlignedBuf> {
+        self.find(id).filter(|c| !c.armed)?.inbox.take_frame(frame_bytes)
     }
 
     fn receive(&mut self, id: ConnectionId, frame_bytes: usize) {

@@ -4,10 +4,14 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::mem;
 use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
+
+use crate::base::{AlignedBuf, BLOCK_BYTES};
 
 /// A connection, by a number that is never used again in the life of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,6 +54,9 @@ pub trait Network {
     fn received(&self, id: ConnectionId) -> &[u8];
     /// Takes `bytes` off the front of what was received.
     fn consume(&mut self, id: ConnectionId, bytes: usize);
+    /// Takes what was received together with its buffer, without a copy, if that is the one large frame
+    /// of `frame_bytes` and nothing else (see [`LARGE_FRAME`]).
+    fn take_frame(&mut self, id: ConnectionId, frame_bytes: usize) -> Option<AlignedBuf>;
     /// Receives more. `frame_bytes` is the size of the frame that has begun, 0 when unknown.
     fn receive(&mut self, id: ConnectionId, frame_bytes: usize);
     /// Size of the buffer in which the connection's bytes arrive, and how much [`Self::receive`] with
@@ -107,15 +114,49 @@ impl Outgoing {
     }
 }
 
+/// A frame above this arrives in a buffer of its own, which it can keep. A topic with the default
+/// `max.message.bytes` takes no batch as large.
+pub const LARGE_FRAME: usize = (1 << 20) + (64 << 10);
+
 /// Where a connection's bytes arrive. It grows with what has arrived, never with what a size field
 /// promises, and gives back the room of a large frame when no other one follows.
+///
+/// Much is neither copied nor received in one go: both would hold up a turn. So a large frame has pages
+/// of its own, which grow where they are, and no receive takes more than [`RECEIVE_MAX`].
 #[derive(Debug)]
 pub struct RecvBuf {
-    buf: Box<[u8]>,
+    buf: Room,
     start: usize,
     end: usize,
     /// Times in a row that it was emptied with little in it.
     small: u32,
+}
+
+#[derive(Debug)]
+enum Room {
+    Shared(Box<[u8]>),
+    /// Of one large frame alone.
+    Own(AlignedBuf),
+}
+
+impl Deref for Room {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Shared(bytes) => bytes,
+            Self::Own(pages) => pages,
+        }
+    }
+}
+
+impl DerefMut for Room {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        match self {
+            Self::Shared(bytes) => bytes,
+            Self::Own(pages) => pages,
+        }
+    }
 }
 
 /// Room of an idle connection, in bytes.
@@ -124,11 +165,13 @@ const ROOM_MIN: usize = 8 << 10;
 const ROOM_KEPT: usize = 64 << 10;
 /// Least room that a receive is made with.
 const ROOM_FREE: usize = 2 << 10;
+/// Most that one receive takes: 50 us of copying, and as much again when its pages are new.
+const RECEIVE_MAX: usize = 256 << 10;
 const SMALL_BEFORE_SHRINK: u32 = 64;
 
 impl Default for RecvBuf {
     fn default() -> Self {
-        Self { buf: vec![0; ROOM_MIN].into(), start: 0, end: 0, small: 0 }
+        Self { buf: Room::Shared(vec![0; ROOM_MIN].into()), start: 0, end: 0, small: 0 }
     }
 }
 
@@ -143,15 +186,38 @@ impl RecvBuf {
         self.start = (self.start + bytes).min(self.end);
     }
 
-    /// Size in memory, and how much [`Self::room`] would add to it.
-    pub fn size_and_growth(&self, frame_bytes: usize) -> (usize, usize) {
-        let wanted = Self::wanted(self.end - self.start, frame_bytes);
-        let growth = wanted.next_power_of_two().saturating_sub(self.buf.len());
-        (self.buf.len(), if self.buf.len() < wanted { growth } else { 0 })
+    /// Takes the bytes with their buffer, if they are the one large frame of `frame_bytes` that it is for.
+    pub fn take_frame(&mut self, frame_bytes: usize) -> Option<AlignedBuf> {
+        if (self.start, self.end) != (0, frame_bytes) || matches!(self.buf, Room::Shared(_)) {
+            return None;
+        }
+        match mem::take(self).buf {
+            Room::Own(pages) => Some(pages),
+            Room::Shared(_) => None,
+        }
     }
 
-    fn wanted(held: usize, frame_bytes: usize) -> usize {
+    /// Size in memory, and how much [`Self::room`] would add to it.
+    pub fn size_and_growth(&self, frame_bytes: usize) -> (usize, usize) {
+        let size = self.buf.len();
+        (size, self.wanted(frame_bytes).map_or(0, |(wanted, _)| wanted.saturating_sub(size)))
+    }
+
+    /// Bytes that the buffer has to take, those that it holds included.
+    fn least(&self, frame_bytes: usize) -> usize {
+        let held = self.end - self.start;
         frame_bytes.clamp(held + ROOM_FREE, (2 * held).max(ROOM_MIN))
+    }
+
+    /// The size of the buffer that is needed in place of this one, and whether it is for one frame.
+    fn wanted(&self, frame_bytes: usize) -> Option<(usize, bool)> {
+        let wanted = self.least(frame_bytes);
+        let has_own = matches!(self.buf, Room::Own(_));
+        if has_own || frame_bytes > LARGE_FRAME && wanted > ROOM_KEPT {
+            let wanted = wanted.next_multiple_of(BLOCK_BYTES);
+            return (!has_own || self.buf.len() < wanted).then_some((wanted, true));
+        }
+        (self.buf.len() < wanted).then(|| (wanted.next_power_of_two(), false))
     }
 
     /// Room for more. `frame_bytes` is the size of the frame that has begun, 0 when unknown.
@@ -160,16 +226,36 @@ impl RecvBuf {
         if held == 0 {
             self.shrink();
         }
-        let wanted = Self::wanted(held, frame_bytes);
-        if self.buf.len() < wanted {
-            let mut larger = vec![0; wanted.next_power_of_two()].into_boxed_slice();
-            larger[..held].copy_from_slice(&self.buf[self.start..self.end]);
-            (self.buf, self.start, self.end) = (larger, 0, held);
-        } else if held == 0 || self.start + wanted > self.buf.len() {
+        if let Some((size, own)) = self.wanted(frame_bytes) {
+            self.move_to(size, own);
+        } else if held == 0 || self.start + self.least(frame_bytes) > self.buf.len() {
             self.buf.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, held);
         }
-        &mut self.buf[self.end..]
+        let most = match frame_bytes.checked_sub(held) {
+            Some(left @ 1..) if frame_bytes > LARGE_FRAME => left.min(RECEIVE_MAX),
+            _ => RECEIVE_MAX,
+        };
+        let upto = self.buf.len().min(self.end + most);
+        &mut self.buf[self.end..upto]
+    }
+
+    fn move_to(&mut self, size: usize, own: bool) {
+        let (held, before) =
+            (self.end - self.start, mem::replace(&mut self.buf, Room::Shared([].into())));
+        self.buf = match before {
+            Room::Own(pages) if self.start == 0 => Room::Own(pages.grow(size)),
+            before => {
+                let mut larger = if own {
+                    Room::Own(AlignedBuf::mapped(size))
+                } else {
+                    Room::Shared(vec![0; size].into())
+                };
+                larger[..held].copy_from_slice(&before[self.start..self.end]);
+                larger
+            }
+        };
+        (self.start, self.end) = (0, held);
     }
 
     /// `bytes` were written to the front of the room.
@@ -182,7 +268,7 @@ impl RecvBuf {
         (self.start, self.end) = (0, 0);
         self.small = if used * 4 < self.buf.len() { self.small + 1 } else { 0 };
         if self.buf.len() > ROOM_KEPT && self.small > SMALL_BEFORE_SHRINK {
-            self.buf = vec![0; ROOM_KEPT].into();
+            self.buf = Room::Shared(vec![0; ROOM_KEPT].into());
             self.small = 0;
         }
     }
@@ -211,6 +297,28 @@ mod tests {
             inbox.consume(10);
         }
         assert_eq!(inbox.room(0).len(), ROOM_KEPT, "the room of a large frame is given back");
+    }
+
+    #[test]
+    fn a_large_frame_leaves_with_its_buffer_and_nothing_behind_it_is_received() {
+        let (mut inbox, frame) = (RecvBuf::default(), 3 << 20);
+        inbox.room(0)[..100].fill(1);
+        inbox.filled(100);
+        inbox.consume(60);
+        while inbox.bytes().len() < frame {
+            assert!(inbox.take_frame(frame).is_none(), "it is not whole");
+            let (before, growth) = inbox.size_and_growth(frame);
+            let room = inbox.room(frame);
+            assert!(!room.is_empty() && room.len() <= RECEIVE_MAX);
+            room.fill(2);
+            let bytes = room.len();
+            inbox.filled(bytes);
+            assert_eq!(inbox.buf.len(), before + growth, "what is counted is what is taken");
+        }
+        let taken = inbox.take_frame(frame).unwrap();
+        assert_eq!([taken[0], taken[39], taken[40], taken[frame - 1]], [1, 1, 2, 2]);
+        assert!(taken.len() < frame + ROOM_FREE + BLOCK_BYTES, "{}", taken.len());
+        assert_eq!((inbox.bytes().len(), inbox.room(0).len()), (0, ROOM_MIN));
     }
 
     #[test]

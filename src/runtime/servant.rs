@@ -9,7 +9,8 @@
 //! - the **opener**, at [`NICE_OPENER`]: decompresses and compresses batches. It is neither of the other
 //!   servants because one batch may take seconds: the committer would acknowledge nothing meanwhile,
 //!   and the back, whose blocking pool runs one job after another, would write no segment and free no
-//!   journal. It yields to both, and to the shard: who sends such batches waits, nobody else.
+//!   journal. It yields to both, and to the shard: who sends such batches waits, nobody else. A stop does
+//!   not wait for it either: what it has in hand was promised to nobody.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -25,7 +26,7 @@ use crate::runtime::mailbox::Sender;
 /// not so much that a busy core starves it.
 pub const NICE_OPENER: i32 = 10;
 
-/// Handle of one servant; dropping it ends the thread after the job in hand.
+/// Handle of one servant; dropping it ends the thread after the job in hand, and waits for that.
 #[derive(Debug)]
 pub struct Servant<J: ServantJob> {
     jobs: Option<mpsc::Sender<J>>,
@@ -74,11 +75,49 @@ impl<J: ServantJob> Servant<J> {
     }
 }
 
+impl<J: ServantJob> Servant<J> {
+    /// Ends the thread as dropping the handle does, but does not wait: for jobs that change nothing
+    /// outside of themselves and may be lost.
+    pub fn abandon(&mut self) {
+        (self.jobs, self.thread) = (None, None);
+    }
+}
+
 impl<J: ServantJob> Drop for Servant<J> {
     fn drop(&mut self) {
         self.jobs = None;
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::mailbox::mailbox;
+    use crate::runtime::waker::Waker;
+
+    /// Ends when the other end says so, or is gone.
+    struct Waits(mpsc::Receiver<()>);
+
+    impl ServantJob for Waits {
+        type Done = ();
+
+        fn run(self) {
+            let _ = self.0.recv();
+        }
+    }
+
+    #[test]
+    fn an_abandoned_servant_is_not_waited_for() {
+        let (done, results) = mailbox(2, Waker::new().unwrap());
+        let (begin, end) = mpsc::channel();
+        let mut servant = Servant::start("waits", None, 0, done).unwrap();
+        servant.run(Waits(end));
+        servant.abandon();
+        drop(servant);
+        assert!(results.is_empty(), "the job is still in hand");
+        drop(begin);
     }
 }

@@ -30,6 +30,7 @@ use crate::runtime::{clock, cpu, random};
 use crate::server::data_dir::{DataDirError, DataDirs};
 use crate::server::outside::RealOutside;
 use crate::server::turn::{NetLimits, Node};
+use crate::shard::opening::memory_share;
 use crate::shard::{CONTROLLER, Mail, Shard, ShardIndex, Start};
 use crate::storage::{StorageError, Store, StoreConfig};
 
@@ -362,6 +363,7 @@ fn run_node(seed: Seed, tell: &mpsc::Sender<Told>) -> Result<(), ServerError> {
             let _ = tell.send(Told::Ready);
         }
     }
+    outside.opener.abandon();
     drop(outside);
     node.shard.store.close().map_err(broken)
 }
@@ -372,6 +374,7 @@ fn net_limits(config: &ServerConfig) -> NetLimits {
     NetLimits {
         frame_bytes_max: config.request_bytes_max,
         memory_bytes: config.memory_bytes as usize,
+        set_aside_bytes: memory_share(config),
         queued_bytes_max: config.queued_request_bytes_max,
         waiting_max: usize::try_from(config.listen_backlog).unwrap_or(0),
         idle_max: if idle_ms == 0 { for_ever } else { Duration::from_millis(idle_ms) },

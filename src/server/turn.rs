@@ -13,7 +13,10 @@
 use std::collections::VecDeque;
 use std::io;
 use std::mem;
+use std::net::IpAddr;
 use std::time::Duration;
+
+use bytes::Bytes;
 
 use crate::api;
 use crate::base::{DetMap, Moment, WallMs};
@@ -22,10 +25,11 @@ use crate::net::admission::Admission;
 use crate::net::budget::Budget;
 use crate::net::connection::{Connection, Next, Served};
 use crate::runtime::cpu;
-use crate::runtime::network::{ConnectionId, NetEvent, Network, Sent};
+use crate::runtime::network::{ConnectionId, LARGE_FRAME, NetEvent, Network, Sent};
 use crate::shard::opening::{Chore, Ended};
 use crate::shard::{Mail, Post, Shard, Slot};
 use crate::storage::{Commit, CommitDone, Job, JobDone, StoreEvent};
+use crate::wire::frame::SIZE_BYTES;
 
 /// What a turn touches outside of its shard.
 pub trait Outside {
@@ -76,6 +80,8 @@ pub struct NetLimits {
     pub idle_max: Duration,
     /// `node.memory.bytes`.
     pub memory_bytes: usize,
+    /// What of that is set aside for the opener.
+    pub set_aside_bytes: usize,
     /// `queued.max.request.bytes`.
     pub queued_bytes_max: Option<usize>,
     /// Connections that may wait to be taken.
@@ -132,7 +138,11 @@ impl Node {
             limits,
             connections: DetMap::default(),
             admission: Admission::default(),
-            budget: Budget::new(limits.memory_bytes, limits.queued_bytes_max),
+            budget: Budget::new(
+                limits.memory_bytes,
+                limits.set_aside_bytes,
+                limits.queued_bytes_max,
+            ),
             paused: Vec::new(),
             relief_at: Moment::NEVER,
             session_bytes: (0, Moment(0)),
@@ -376,7 +386,7 @@ impl Node {
             return Ok(());
         }
         let net = outside.net();
-        let mut used = 0;
+        let (mut used, mut is_large) = (0, false);
         let wanted = loop {
             let (bytes, full) = (net.received(id), self.shard.store.is_full());
             match connection.next_frame(&bytes[used..], self.limits.frame_bytes_max, full)? {
@@ -387,16 +397,22 @@ impl Node {
                     break None;
                 }
                 Next::Serve(sequence, frame) => {
-                    used += frame.len() + crate::wire::frame::SIZE_BYTES;
+                    used += frame.len() + SIZE_BYTES;
                     connection.began(self.shard.now);
                     self.work.requests += 1;
                     self.work.request_bytes += frame.len() as u64;
                     let shard = self.shard.index;
                     let slot = Slot { shard, connection: id.0, sequence };
-                    let outcome = api::dispatch(&mut self.shard, slot, connection.peer, frame);
-                    let (key, version) = api::key_and_version(frame);
+                    let (peer, (key, version)) = (connection.peer, api::key_and_version(frame));
+                    let size = frame.len();
+                    is_large = size > LARGE_FRAME;
+                    let outcome = if is_large {
+                        serve_large(&mut self.shard, slot, peer, net, (&mut used, size))
+                    } else {
+                        api::dispatch(&mut self.shard, slot, peer, frame)
+                    };
                     if !matches!(outcome, api::Outcome::Close(_)) {
-                        self.shard.metrics.on_request(key, version, frame.len());
+                        self.shard.metrics.on_request(key, version, size);
                     }
                     connection.settle(sequence, outcome, &mut self.served)?;
                 }
@@ -408,6 +424,8 @@ impl Node {
         net.consume(id, used);
         if let Some(frame_bytes) = wanted {
             self.read_on(id, frame_bytes, outside);
+        } else if is_large {
+            self.hold(id, outside);
         }
         Ok(())
     }
@@ -464,4 +482,28 @@ impl Node {
         let answered = self.shard.has_settled() && self.connections.values().all(is_done);
         answered || self.shard.now >= until
     }
+}
+
+/// Serves a large frame, the last of `used` bytes that were received. If it has a buffer of its own, it
+/// leaves with that, which is given back beside the turn.
+fn serve_large(
+    shard: &mut Shard,
+    slot: Slot,
+    peer: IpAddr,
+    net: &mut impl Network,
+    (used, size): (&mut usize, usize),
+) -> api::Outcome {
+    let id = ConnectionId(slot.connection);
+    let Some(buf) = net.take_frame(id, *used) else {
+        return api::dispatch(shard, slot, peer, &net.received(id)[*used - size..*used]);
+    };
+    *used = 0;
+    let frame = Bytes::from_owner(buf).slice(SIZE_BYTES..SIZE_BYTES + size);
+    shard.frame = Some(frame.clone());
+    let outcome = api::dispatch(shard, slot, peer, &frame);
+    shard.frame = None;
+    if !matches!(outcome, api::Outcome::Opening) {
+        shard.openings.push(Chore::drop(size, frame));
+    }
+    outcome
 }

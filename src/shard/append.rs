@@ -3,7 +3,7 @@
 //! Flow: `api::produce` -> [`Shard::append_produced`] -> store; later a commit ends ->
 //! [`Shard::on_store_event`] -> leader -> acks end, parked fetches are woken.
 
-use crate::base::{LeaderEpoch, Moment, Offset};
+use crate::base::{LeaderEpoch, Moment, Offset, WallMs};
 use crate::coordinator::AppendFailure;
 use crate::metrics::Traffic;
 use crate::partition::append::{self, Refusal};
@@ -12,9 +12,10 @@ use crate::partition::open::Opened;
 use crate::partition::producers::{ProducerError, Sequence};
 use crate::purgatory::acks::AckId;
 use crate::shard::Shard;
+use crate::shard::opening::Chore;
 use crate::shard::park::{ParkedAck, WaitEnd};
 use crate::shard::partition::{Partition, Wait};
-use crate::storage::{Append, LogId, StorageError, StoreEvent};
+use crate::storage::{Append, Appended, Laid, LogId, StorageError, StoreEvent};
 use crate::wire::batch::BatchHeader;
 
 /// What a produced batch became.
@@ -78,15 +79,45 @@ impl Shard {
         acks: Acks,
     ) -> Result<Produced, ProduceError> {
         let result = self.try_append(log, header, batch, opened, acks);
-        match &result {
+        self.count_produced(log, header.count, batch.len(), &result);
+        result
+    }
+
+    /// The same for a batch that was checked and laid out.
+    ///
+    /// # Errors
+    /// [`ProduceError`]; nothing was written.
+    pub fn append_laid(
+        &mut self,
+        log: LogId,
+        laid: Laid,
+        acks: Acks,
+    ) -> Result<Produced, ProduceError> {
+        let header = *laid.header();
+        let mut laid = Some(laid);
+        let result = self.try_append_laid(log, &mut laid, acks);
+        if let Some(unused) = laid {
+            self.openings.push(Chore::drop(unused.size_bytes(), unused));
+        }
+        self.count_produced(log, header.count, header.size_bytes, &result);
+        result
+    }
+
+    fn count_produced(
+        &mut self,
+        log: LogId,
+        records: i32,
+        bytes: usize,
+        result: &Result<Produced, ProduceError>,
+    ) {
+        match result {
             Ok(_) => self.count(log, |t| {
                 t.produces += 1;
-                t.messages_in += u64::try_from(header.count).unwrap_or(0);
-                t.bytes_in += batch.len() as u64;
+                t.messages_in += u64::try_from(records).unwrap_or(0);
+                t.bytes_in += bytes as u64;
             }),
-            Err(e) => self.count_refused(log, batch.len(), e),
+            Err(e) => self.count_refused(log, bytes, e),
         }
-        result
     }
 
     /// Counts a batch that is not appended.
@@ -135,42 +166,94 @@ impl Shard {
         opened: Option<Opened>,
         acks: Acks,
     ) -> Result<Produced, ProduceError> {
-        let Some(partition) = self.partitions.get(log) else {
-            return Err(StorageError::Deleted.into());
-        };
+        let (partition, leader_epoch) = self.appendable(log, acks)?;
+        let append_time = partition.rules.append_time.then_some(self.wall);
+        let checked = append::check(header, batch, &partition.rules, self.wall, opened)?;
+        let (log_start, duplicate) = self.follows(log, &checked.header)?;
+        if let Some(produced) = duplicate {
+            return Ok(produced);
+        }
+        let how = Append { leader_epoch, append_time };
+        let (times, bytes) = ((self.now, self.wall), checked.batch.as_ref());
+        let appended = self.store.append(log, bytes, &checked.header, how, times)?;
+        Ok(self.appended(log, &appended, append_time, log_start))
+    }
+
+    fn try_append_laid(
+        &mut self,
+        log: LogId,
+        laid: &mut Option<Laid>,
+        acks: Acks,
+    ) -> Result<Produced, ProduceError> {
+        let (_, leader_epoch) = self.appendable(log, acks)?;
+        let header = laid.as_ref().ok_or(StorageError::Deleted)?.header();
+        let (log_start, duplicate) = self.follows(log, header)?;
+        if let Some(produced) = duplicate {
+            return Ok(produced);
+        }
+        let laid = laid.take().ok_or(StorageError::Deleted)?;
+        let (append_time, times) = (laid.append_time(), (self.now, self.wall));
+        let appended = self.store.append_laid(log, laid, leader_epoch, times)?;
+        Ok(self.appended(log, &appended, append_time, log_start))
+    }
+
+    /// The partition of a log that takes appends now, and its leader's epoch.
+    #[inline]
+    fn appendable(
+        &self,
+        log: LogId,
+        acks: Acks,
+    ) -> Result<(&Partition, LeaderEpoch), ProduceError> {
+        let partition = self.partitions.get(log).ok_or(StorageError::Deleted)?;
         let leader = &partition.leader;
         let (in_sync, min) = (leader.in_sync(), leader.min_in_sync());
         if acks == Acks::All && in_sync < min {
             return Err(ProduceError::NotEnoughReplicas { in_sync, min });
         }
-        let append_time = partition.rules.append_time.then_some(self.wall);
-        let epoch = leader.epoch();
-        let checked = append::check(header, batch, &partition.rules, self.wall, opened)?;
+        Ok((partition, leader.epoch()))
+    }
+
+    /// The start of the log; and of a batch that came before, what it became then.
+    #[inline]
+    fn follows(
+        &self,
+        log: LogId,
+        header: &BatchHeader,
+    ) -> Result<(Offset, Option<Produced>), ProduceError> {
         let state = self.store.log(log).ok_or(StorageError::Deleted)?;
         let log_start = state.log_start();
-        if header.has_producer() {
-            let known = state.producers().check(&checked.header)?;
-            if let Sequence::Duplicate(first) = known {
-                return Ok(Produced {
-                    base_offset: first.base_offset(),
-                    last_offset: first.last_offset,
-                    log_append_time: first.timestamp,
-                    log_start,
-                });
-            }
+        if !header.has_producer() {
+            return Ok((log_start, None));
         }
-        let how = Append { leader_epoch: epoch, append_time };
-        let (times, bytes) = ((self.now, self.wall), checked.batch.as_ref());
-        let appended = self.store.append(log, bytes, &checked.header, how, times)?;
+        let Sequence::Duplicate(first) = state.producers().check(header)? else {
+            return Ok((log_start, None));
+        };
+        let produced = Produced {
+            base_offset: first.base_offset(),
+            last_offset: first.last_offset,
+            log_append_time: first.timestamp,
+            log_start,
+        };
+        Ok((log_start, Some(produced)))
+    }
+
+    #[inline]
+    fn appended(
+        &mut self,
+        log: LogId,
+        appended: &Appended,
+        append_time: Option<WallMs>,
+        log_start: Offset,
+    ) -> Produced {
         if !appended.durable_wait {
             self.on_safe(log, Offset(appended.last_offset.0 + 1));
         }
-        Ok(Produced {
+        Produced {
             base_offset: appended.base_offset,
             last_offset: appended.last_offset,
             log_append_time: append_time.map_or(-1, |t| t.0),
             log_start,
-        })
+        }
     }
 
     /// Appends a batch that the broker made itself.

@@ -102,6 +102,8 @@ pub struct Shard {
     pub fetches: Fetches,
     /// Requests that the opener works on.
     pub openings: Openings,
+    /// The frame that is being served, if it is large enough to have its own buffer.
+    pub frame: Option<Bytes>,
     /// The groups whose records this node leads.
     pub groups: Groups<GroupCall>,
     group_appends: GroupAppends,
@@ -167,6 +169,7 @@ impl Shard {
             sessions,
             fetches: Fetches::default(),
             openings: Openings::default(),
+            frame: None,
             groups,
             group_appends: GroupAppends::default(),
             acks: Acks::default(),
@@ -209,6 +212,11 @@ impl Shard {
             self.slice_at = now + SLICE_PAUSE;
             self.fetches.begin_slice();
         }
+    }
+
+    /// A part of the frame that is being served, to keep: a large one is not copied.
+    pub fn keep(&self, part: &[u8]) -> Bytes {
+        self.frame.as_ref().map_or_else(|| Bytes::copy_from_slice(part), |f| f.slice_ref(part))
     }
 
     /// Does what is due.
@@ -289,7 +297,7 @@ impl Shard {
     /// Ends a fetch session, if there is one with this id.
     pub fn close_session(&mut self, id: i32) {
         if let Some(session) = self.sessions.take(id).filter(|s| s.len() > DROPPED_MAX) {
-            self.openings.push(Chore::Drop(session));
+            self.openings.push(Chore::drop(0, session));
         }
     }
 

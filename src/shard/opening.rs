@@ -21,18 +21,22 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use crate::base::WallMs;
-use crate::partition::append::Rules;
-use crate::partition::open::{Opened, open, open_small};
+use crate::config::ServerConfig;
+use crate::partition::append::{Refusal, Rules, check, check_sum};
+use crate::partition::open::{Opened, must_open, open, open_small};
 use crate::runtime::disk::ServantJob;
 use crate::runtime::network::ConnectionId;
 use crate::shard::pieces::{Cut, Joined, Pieces, Whole};
 use crate::shard::{Call, Slot};
-use crate::storage::{Lookup, LookupDone, Store};
+use crate::storage::{Laid, LogId, Lookup, LookupDone, Store};
 use crate::wire::batch::BatchHeader;
 use crate::wire::frame::Answer;
 
 /// Plain bytes of the batches that one turn opens itself: a fraction of a millisecond.
 const ROOM_PER_TURN: usize = 16 << 10;
+
+/// A batch below this is copied in no time, and would waste most of a chunk of its own.
+const LAID_BYTES_MIN: usize = 16 << 10;
 
 /// A produce request whose batches are being opened.
 #[derive(Debug)]
@@ -43,13 +47,26 @@ pub struct Opening {
     pub body: Bytes,
     /// The batches to open, in the request's order.
     pub batches: Vec<ToOpen>,
+    /// Memory that opening one may take besides; see [`memory_share`].
+    pub memory_bytes: usize,
+    /// From this size on a batch is laid out for its log.
+    pub laid_bytes_min: usize,
 }
 
-/// One batch, with right size and checksum.
+/// Of a node's memory beside its cache, what opening a batch may take besides the request and what becomes
+/// of it. It is set aside, since how much a batch takes shows only when it is opened; one is opened at a
+/// time.
+pub fn memory_share(config: &ServerConfig) -> usize {
+    (config.memory_bytes.saturating_sub(config.cache_bytes) / 4) as usize
+}
+
+/// One batch of right size.
 #[derive(Debug)]
 pub struct ToOpen {
     /// Which of the request's partitions it is for.
     pub at: usize,
+    /// The log of that.
+    pub log: LogId,
     /// Where it lies in the body.
     pub range: Range<usize>,
     /// Its header.
@@ -58,8 +75,21 @@ pub struct ToOpen {
     pub rules: Rules,
     /// The time that it is checked against.
     pub wall: WallMs,
-    /// What came of it, once it is opened.
-    pub opened: Option<Opened>,
+    /// Its checksum was not looked at.
+    pub unsummed: bool,
+    /// Where in a chunk of the log it would lie, once it is handed to the opener.
+    pub lie: usize,
+    /// What came of it, once it is opened, or found to be good without that.
+    pub made: Option<Result<Made, Refusal>>,
+}
+
+/// What a batch became that may be appended.
+#[derive(Debug)]
+pub enum Made {
+    /// What came of opening it, for the turn to go on with.
+    Opened(Option<Bytes>),
+    /// The batch as it is to be appended, checked, in its place.
+    Laid(Box<Laid>),
 }
 
 /// An answer that takes long to make, from what does not change meanwhile.
@@ -89,8 +119,8 @@ pub enum Chore {
     Join(Pieces),
     /// Make a long answer.
     Answer(LongAnswer),
-    /// Give back something that consists of very many parts.
-    Drop(Box<dyn Any + Send>),
+    /// Give back what takes long to give back, and its size.
+    Drop(Box<dyn Any + Send>, usize),
 }
 
 /// What comes back from the opener.
@@ -109,13 +139,18 @@ pub enum Ended {
 }
 
 impl Chore {
+    /// To give back `what`, of `bytes` as far as they are counted.
+    pub fn drop(bytes: usize, what: impl Any + Send) -> Self {
+        Self::Drop(Box::new(what), bytes)
+    }
+
     fn connection(&self) -> Option<u64> {
         match self {
             Self::Open(opening) => Some(opening.call.slot.connection),
             Self::Cut(whole) => Some(whole.call.slot.connection),
             Self::Join(pieces) => Some(pieces.call.slot.connection),
             Self::Answer(long) => Some(long.call.slot.connection),
-            Self::Find(_) | Self::Drop(_) => None,
+            Self::Find(_) | Self::Drop(..) => None,
         }
     }
 
@@ -125,8 +160,21 @@ impl Chore {
             Self::Find(lookup) => lookup.size_bytes(),
             Self::Cut(whole) => whole.frame.len(),
             Self::Join(pieces) => pieces.size_bytes(),
-            Self::Answer(_) | Self::Drop(_) => 0,
+            Self::Answer(_) => 0,
+            Self::Drop(_, bytes) => *bytes,
         }
+    }
+}
+
+impl Chore {
+    /// Says where batches would lie in their logs now.
+    fn lie_in(mut self, store: &Store) -> Self {
+        if let Self::Open(opening) = &mut self {
+            for batch in &mut opening.batches {
+                batch.lie = store.lie_of(batch.log, &batch.header);
+            }
+        }
+        self
     }
 }
 
@@ -155,7 +203,7 @@ impl ServantJob for Chore {
                 let answer = make(&call);
                 Ended::Joined(Joined { call, answer })
             }
-            Self::Drop(parts) => {
+            Self::Drop(parts, _) => {
                 drop(parts);
                 Ended::Dropped
             }
@@ -165,19 +213,49 @@ impl ServantJob for Chore {
 
 impl Opening {
     fn size_bytes(&self) -> usize {
-        let anew = |b: &ToOpen| match &b.opened {
-            Some(Ok(Some(bytes))) => bytes.len(),
-            _ => 0,
-        };
-        self.body.len() + self.batches.iter().map(anew).sum::<usize>()
+        self.body.len() + self.batches.iter().map(ToOpen::size_bytes).sum::<usize>()
     }
 
     fn run(mut self) -> Self {
-        for batch in self.batches.iter_mut().filter(|b| b.opened.is_none()) {
+        for batch in self.batches.iter_mut().filter(|b| b.made.is_none()) {
             let bytes = &self.body[batch.range.clone()];
-            batch.opened = Some(open(&batch.header, bytes, &batch.rules, batch.wall));
+            batch.made = Some(batch.make(bytes, self.memory_bytes, self.laid_bytes_min));
         }
         self
+    }
+}
+
+impl ToOpen {
+    /// Memory of what becomes of it, which is mostly not more than it has itself.
+    fn size_bytes(&self) -> usize {
+        match &self.made {
+            None => self.range.len(),
+            Some(Ok(Made::Laid(laid))) => laid.size_bytes(),
+            Some(Ok(Made::Opened(Some(bytes)))) => bytes.len(),
+            _ => 0,
+        }
+    }
+
+    fn make(
+        &self,
+        bytes: &[u8],
+        memory_bytes: usize,
+        laid_bytes_min: usize,
+    ) -> Result<Made, Refusal> {
+        let (header, rules, wall) = (&self.header, &self.rules, self.wall);
+        if self.unsummed {
+            check_sum(header, bytes, rules)?;
+        }
+        let wanted = must_open(header, rules, wall);
+        let opened = if wanted { open(header, bytes, rules, wall, memory_bytes)? } else { None };
+        let size = opened.as_ref().map_or(bytes.len(), Bytes::len);
+        if size < laid_bytes_min {
+            return Ok(Made::Opened(opened));
+        }
+        let checked = check(*header, bytes, rules, wall, Some(Ok(opened)))?;
+        let append_time = rules.append_time.then_some(wall);
+        let laid = Laid::new(checked.batch.as_ref(), self.lie, append_time);
+        Ok(Made::Laid(Box::new(laid.map_err(Refusal::Corrupt)?)))
     }
 }
 
@@ -186,6 +264,8 @@ impl Opening {
 pub struct Openings {
     /// Plain bytes that each turn opens itself.
     pub room_per_turn: usize,
+    /// Batches from this size on are laid out for their logs.
+    pub laid_bytes_min: usize,
     room: usize,
     waiting: VecDeque<Chore>,
     /// Memory of the one that is out.
@@ -197,8 +277,15 @@ pub struct Openings {
 
 impl Default for Openings {
     fn default() -> Self {
-        let (room_per_turn, waiting) = (ROOM_PER_TURN, VecDeque::new());
-        Self { room_per_turn, room: 0, waiting, out: None, looks: false, waiting_bytes: 0 }
+        Self {
+            room_per_turn: ROOM_PER_TURN,
+            laid_bytes_min: LAID_BYTES_MIN,
+            room: 0,
+            waiting: VecDeque::new(),
+            out: None,
+            looks: false,
+            waiting_bytes: 0,
+        }
     }
 }
 
@@ -230,6 +317,12 @@ impl Openings {
         if self.out.is_some() {
             return None;
         }
+        let gone = store.gone();
+        if !gone.is_empty() {
+            let bytes = gone.iter().map(|buf| buf.len()).sum();
+            self.out = Some(bytes);
+            return Some(Chore::drop(bytes, gone));
+        }
         self.looks = !self.looks;
         let lookup = |store: &mut Store| store.next_lookup().map(Chore::Find);
         let first = if self.looks { lookup(store) } else { None };
@@ -242,7 +335,7 @@ impl Openings {
         // What is opened while nothing can be appended would pile up.
         let chore = if store.is_full() { None } else { self.waiting.pop_front() }?;
         self.waiting_bytes -= chore.size_bytes();
-        Some(chore)
+        Some(chore.lie_in(store))
     }
 
     /// The one that was out is back.
@@ -279,7 +372,8 @@ mod tests {
         let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let client_id = "".into();
         let call = Call { slot, api_key: 0, version: 9, correlation_id: 0, client_id, peer };
-        Chore::Open(Opening { call, body: Bytes::from(vec![0; bytes]), batches: Vec::new() })
+        let body = Bytes::from(vec![0; bytes]);
+        Chore::Open(Opening { call, body, batches: Vec::new(), memory_bytes: 0, laid_bytes_min: 0 })
     }
 
     #[test]

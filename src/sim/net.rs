@@ -16,6 +16,7 @@ use std::io::{self, IoSlice};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use crate::base::AlignedBuf;
 use crate::runtime::network::{ConnectionId, NetEvent, Network, Outgoing, RecvBuf, Sent};
 
 /// Parts of one send that are looked at together.
@@ -167,6 +168,10 @@ impl Network for SimNet {
         if let Some(end) = self.ends.get_mut(&id).filter(|e| !e.armed) {
             end.inbox.consume(bytes);
         }
+    }
+
+    fn take_frame(&mut self, id: ConnectionId, frame_bytes: usize) -> Option<AlignedBuf> {
+        self.ends.get_mut(&id).filter(|e| !e.armed)?.inbox.take_frame(frame_bytes)
     }
 
     fn receive(&mut self, id: ConnectionId, frame_bytes: usize) {

@@ -4,6 +4,7 @@
 //! sealed first goes first. Reads of old records do not touch this: see `windows`.
 
 use std::collections::VecDeque;
+use std::mem;
 
 use super::LogId;
 use crate::base::AlignedBuf;
@@ -24,6 +25,7 @@ pub(super) struct Memory {
     tails: usize,
     /// Buffers of the largest class.
     pool: Vec<AlignedBuf>,
+    gone: Vec<AlignedBuf>,
 }
 
 impl Memory {
@@ -36,6 +38,7 @@ impl Memory {
             sealed: VecDeque::new(),
             tails: 0,
             pool: Vec::new(),
+            gone: Vec::new(),
         }
     }
 
@@ -47,17 +50,22 @@ impl Memory {
         (2 * last_bytes).clamp(CHUNK_BYTES_MIN, 1 << most.ilog2())
     }
 
-    /// A buffer of at least `bytes`. `sealed` is the log whose newest chunk this one replaces.
+    /// A buffer of at least `bytes` for `log`, whose newest chunk it replaces, or which had none.
     pub(super) fn take(&mut self, bytes: usize, log: LogId, replaces: bool) -> AlignedBuf {
+        let pooled = if bytes == self.chunk_bytes_max { self.pool.pop() } else { None };
+        let buf = pooled.unwrap_or_else(|| AlignedBuf::zeroed(bytes));
+        self.add(buf.len(), log, replaces);
+        buf
+    }
+
+    /// The same for a buffer of `bytes` that is there.
+    pub(super) fn add(&mut self, bytes: usize, log: LogId, replaces: bool) {
         if replaces {
             self.sealed.push_back(log);
         } else {
             self.tails += 1;
         }
-        let pooled = if bytes == self.chunk_bytes_max { self.pool.pop() } else { None };
-        let buf = pooled.unwrap_or_else(|| AlignedBuf::zeroed(bytes));
-        self.used_bytes += buf.len();
-        buf
+        self.used_bytes += bytes;
     }
 
     /// Whether some chunk has to go.
@@ -88,12 +96,24 @@ impl Memory {
     /// A chunk of `capacity` bytes is gone; `buf` is its memory when nobody reads it any more.
     pub(super) fn give_back(&mut self, capacity: usize, buf: Option<AlignedBuf>) {
         self.used_bytes -= capacity;
-        if let Some(buf) = buf
-            && buf.len() == self.chunk_bytes_max
-            && self.pool.len() < POOL_BUFFERS_MAX
-        {
+        let Some(buf) = buf else { return };
+        if buf.len() == self.chunk_bytes_max && self.pool.len() < POOL_BUFFERS_MAX {
             self.pool.push(buf);
+        } else {
+            self.let_go(buf);
         }
+    }
+
+    /// Nobody uses `buf` any more.
+    pub(super) fn let_go(&mut self, buf: AlignedBuf) {
+        if buf.len() > self.chunk_bytes_max {
+            self.gone.push(buf);
+        }
+    }
+
+    /// Large buffers that nobody uses any more: it takes long to give them back to the system.
+    pub(super) fn gone(&mut self) -> Vec<AlignedBuf> {
+        mem::take(&mut self.gone)
     }
 
     /// A log lost its whole tail.

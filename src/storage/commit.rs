@@ -5,7 +5,8 @@
 //! others are not held up and the journal claims nothing that is not so.
 //!
 //! Of a log with very much to commit, parts go ahead in the commits before: direct writes that the
-//! journal does not speak of, so after a crash they are what any bytes past the durable ones are.
+//! journal does not speak of, so after a crash they are what any bytes past the durable ones are. They
+//! are synced with the last one.
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -68,10 +69,15 @@ pub(super) struct Direct {
 }
 
 impl Direct {
-    fn run(&self) -> Result<(), StorageError> {
+    fn write(&self) -> Result<(), StorageError> {
         let write = |(at, bytes): &(u64, Bytes)| self.file.write_at(bytes, *at);
-        let written = self.pieces.iter().try_for_each(write).and_then(|()| self.file.sync());
+        let written = self.pieces.iter().try_for_each(write);
         written.map_err(StorageError::disk("writing", &self.path))
+    }
+
+    fn run(&self) -> Result<(), StorageError> {
+        self.write()?;
+        self.file.sync().map_err(StorageError::disk("syncing", &self.path))
     }
 }
 
@@ -114,7 +120,7 @@ impl ServantJob for Commit {
 
     fn run(mut self) -> CommitDone {
         for (_, direct, result) in &mut self.ahead {
-            *result = direct.run();
+            *result = direct.write();
         }
         for log in &mut self.logs {
             log.error = log.directs.iter().find_map(|direct| direct.run().err());

@@ -62,7 +62,7 @@ impl StoreConfig {
             journal_chunk_bytes: 16 << 20,
             commit_bytes_max: 4 << 20,
             direct_bytes_min: 128 << 10,
-            direct_bytes_max: 1 << 20,
+            direct_bytes_max: 512 << 10,
             write_bytes_min: 1 << 20,
             write_bytes_max: 4 << 20,
             cache_bytes: 64 << 20,

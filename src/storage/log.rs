@@ -17,6 +17,7 @@ use super::error::StorageError;
 use super::progress::Progress;
 use super::segment::Segment;
 use super::tail::Tail;
+use super::tail::block_floor;
 use crate::base::{LeaderEpoch, Offset, TopicPartition, WallMs};
 use crate::partition::epochs::Epochs;
 use crate::partition::producers::Producers;
@@ -309,10 +310,19 @@ impl Log {
         self.tail.chunks.back().is_some_and(|c| c.start >= active_at && c.has_room(size))
     }
 
-    /// Appends a batch for which there is room; sets its offset, epoch and time on the way.
+    /// Where in its chunk a batch begins that would begin a chunk at the log end.
+    pub(super) fn lie(&self) -> usize {
+        if self.active().size == 0 {
+            return 0;
+        }
+        (self.progress.end - block_floor(self.progress.end)) as usize
+    }
+
+    /// Appends a batch for which there is room, where it lies already if it is `None`; sets its offset,
+    /// epoch and time on the way.
     pub(super) fn append(
         &mut self,
-        batch: &[u8],
+        batch: Option<&[u8]>,
         header: &BatchHeader,
         how: Append,
         wall: WallMs,
@@ -320,7 +330,10 @@ impl Log {
         let mut header =
             BatchHeader { base_offset: self.log_end, leader_epoch: how.leader_epoch, ..*header };
         if let Some(chunk) = self.tail.chunks.back_mut() {
-            chunk.append(batch, |copy| {
+            chunk.append(header.size_bytes, |copy| {
+                if let Some(batch) = batch {
+                    copy.copy_from_slice(batch);
+                }
                 batch::set_base_offset(copy, header.base_offset);
                 batch::set_leader_epoch(copy, how.leader_epoch);
                 if let Some(time) = how.append_time {

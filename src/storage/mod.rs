@@ -14,7 +14,7 @@
 //! [`StoreEvent`]s. Files: [`store`] the logs and appends; `commits`, `commit`, `journal`, `ring`
 //! group commit and its space; `background`, `jobs` the work of the back; `checkpoint`; `read`,
 //! `lookup`, `lookups`, `windows` reads; `retention`; `open`, `replay`, `load` recovery; `close` the clean
-//! stop; `fence` the mark of a damaged log; `log`, `segment`, `tail`, `index`, `progress`, `cache` the
+//! stop; `fence` the mark of a damaged log; `laid` large batches; `log`, `segment`, `tail`, `index`, `progress`, `cache` the
 //! parts of a log.
 //!
 //! Invariants:
@@ -43,6 +43,7 @@ mod fuzz;
 mod index;
 mod jobs;
 mod journal;
+mod laid;
 mod load;
 mod log;
 mod lookup;
@@ -67,6 +68,7 @@ pub use commit::{Commit, CommitDone};
 pub use config::{LogConfig, StoreConfig};
 pub use error::{Response, StorageError};
 pub use jobs::{Job, JobDone};
+pub use laid::Laid;
 pub use log::{Append, Appended, Log};
 pub use lookup::{Find, Found};
 pub use lookups::{Lookup, LookupDone};

@@ -14,14 +14,16 @@ use super::error::StorageError;
 use super::fence::Fence;
 use super::jobs::{Job, Work};
 use super::journal::Writer;
+use super::laid::Laid;
 use super::log::{Append, Appended, Log, Queue};
 use super::lookups::Lookups;
 use super::removals::{Removal, Removals};
 use super::ring::Ring;
-use super::tail::block_floor;
 use super::windows::Windows;
 use super::{LogId, StoreEvent};
-use crate::base::{BLOCK_BYTES, DetMap, Moment, Offset, TopicPartition, WallMs};
+use crate::base::{
+    AlignedBuf, BLOCK_BYTES, DetMap, LeaderEpoch, Moment, Offset, TopicPartition, WallMs,
+};
 use crate::metrics::Histogram;
 use crate::runtime::disk::Disk;
 use crate::wire::batch::BatchHeader;
@@ -230,34 +232,80 @@ impl Store {
         how: Append,
         (now, wall): (Moment, WallMs),
     ) -> Result<Appended, StorageError> {
-        if self.failed {
-            return Err(StorageError::JournalFailed);
-        }
-        self.wall = wall;
-        let log = self
-            .logs
-            .get_mut(id.0 as usize)
-            .and_then(Option::as_deref_mut)
-            .ok_or(StorageError::Deleted)?;
-        if log.failed {
-            return Err(log.fenced_error());
-        }
-        let (size_bytes, limit_bytes) = (batch.len(), log.config.segment_bytes);
-        if size_bytes as u64 > limit_bytes {
-            return Err(StorageError::BatchTooLarge { size_bytes, limit_bytes });
-        }
+        self.appends(id, header.size_bytes as u64)?;
         let mut header = *header;
         if let Some(time) = how.append_time {
             header.max_timestamp = time.0;
         }
-        let rolls = log.must_roll(&header, wall);
-        if rolls {
+        self.put(id, &header, how, (now, wall), Put::Copy(batch))
+    }
+
+    /// Appends a batch that is laid out, with the time that is stamped on it.
+    ///
+    /// # Errors
+    /// As [`Self::append`].
+    pub fn append_laid(
+        &mut self,
+        id: LogId,
+        laid: Laid,
+        leader_epoch: LeaderEpoch,
+        times: (Moment, WallMs),
+    ) -> Result<Appended, StorageError> {
+        let header = *laid.header();
+        self.appends(id, header.size_bytes as u64)?;
+        let how = Append { leader_epoch, append_time: None };
+        self.put(id, &header, how, times, Put::Laid(laid))
+    }
+
+    /// Where in its chunk the batch would lie if it were appended now; see [`Laid::new`].
+    pub fn lie_of(&self, id: LogId, header: &BatchHeader) -> usize {
+        self.log(id).filter(|log| !log.must_roll(header, self.wall)).map_or(0, Log::lie)
+    }
+
+    /// Whether a batch of `size_bytes` may be appended.
+    fn appends(&self, id: LogId, size_bytes: u64) -> Result<(), StorageError> {
+        if self.failed {
+            return Err(StorageError::JournalFailed);
+        }
+        let limit_bytes = self.served(id)?.config.segment_bytes;
+        if size_bytes > limit_bytes {
+            let size_bytes = size_bytes as usize;
+            return Err(StorageError::BatchTooLarge { size_bytes, limit_bytes });
+        }
+        Ok(())
+    }
+
+    fn put(
+        &mut self,
+        id: LogId,
+        header: &BatchHeader,
+        how: Append,
+        (now, wall): (Moment, WallMs),
+        put: Put<'_>,
+    ) -> Result<Appended, StorageError> {
+        self.wall = wall;
+        let log = self.logs.get_mut(id.0 as usize).and_then(Option::as_deref_mut);
+        let log = log.ok_or(StorageError::Deleted)?;
+        if log.must_roll(header, wall) {
             log.roll(wall);
         }
-        if !log.has_room(size_bytes) {
-            make_room(&mut self.memory, id, log, size_bytes);
-        }
-        let appended = log.append(batch, &header, how, wall);
+        let size_bytes = header.size_bytes;
+        let appended = match put {
+            Put::Laid(laid) if laid.from == log.lie() => {
+                take_over(&mut self.memory, id, log, laid.buf);
+                log.append(None, header, how, wall)
+            }
+            put => {
+                if !log.has_room(size_bytes) {
+                    make_room(&mut self.memory, id, log, size_bytes);
+                }
+                let appended = log.append(Some(put.batch()), header, how, wall);
+                if let Put::Laid(laid) = put {
+                    self.memory.let_go(laid.buf);
+                }
+                appended
+            }
+        };
         log.pending_bytes += size_bytes;
         self.dirty_bytes += size_bytes;
         self.metrics.commit_batches += 1;
@@ -318,6 +366,11 @@ impl Store {
     /// Bytes that are appended and not yet durable.
     pub fn dirty_bytes(&self) -> usize {
         self.dirty_bytes
+    }
+
+    /// Memory that is to be given back beside the turn.
+    pub fn gone(&mut self) -> Vec<AlignedBuf> {
+        self.memory.gone()
     }
 
     /// Bytes of memory that tails take.
@@ -397,13 +450,33 @@ impl Store {
     }
 }
 
+/// Bytes to append.
+enum Put<'a> {
+    Copy(&'a [u8]),
+    Laid(Laid),
+}
+
+impl Put<'_> {
+    fn batch(&self) -> &[u8] {
+        match self {
+            Self::Copy(batch) => batch,
+            Self::Laid(laid) => laid.batch(),
+        }
+    }
+}
+
+/// Begins a chunk of `log` with a buffer in which the next batch lies.
+fn take_over(memory: &mut Memory, id: LogId, log: &mut Log, buf: AlignedBuf) {
+    memory.add(buf.len(), id, !log.tail.chunks.is_empty());
+    let fresh = log.active().size == 0;
+    log.tail.begin(buf, log.progress.end, fresh, log.log_end);
+}
+
 /// Begins a chunk of `log` in which a batch of `size` fits.
 fn make_room(memory: &mut Memory, id: LogId, log: &mut Log, size: usize) {
-    let end = log.progress.end;
-    let fresh = log.active().size == 0;
-    let partial = if fresh { 0 } else { (end - block_floor(end)) as usize };
+    let (end, fresh) = (log.progress.end, log.active().size == 0);
     let class = memory.class_after(log.chunk_class);
-    let bytes = class.max((partial + size).next_multiple_of(BLOCK_BYTES));
+    let bytes = class.max((log.lie() + size).next_multiple_of(BLOCK_BYTES));
     let buf = memory.take(bytes, id, !log.tail.chunks.is_empty());
     log.chunk_class = class;
     log.tail.begin(buf, end, fresh, log.log_end);

@@ -106,18 +106,17 @@ impl Chunk {
         Bytes::from_owner(View { buf: Arc::clone(&self.buf), from, len })
     }
 
-    /// Copies `batch` to the end, then lets `patch` change the copy before anyone sees it.
-    pub(super) fn append(&mut self, batch: &[u8], patch: impl FnOnce(&mut [u8])) {
-        assert!(self.has_room(batch.len()), "T1: the owner writes inside its buffer");
+    /// Lets `write` make the next `size` bytes before anyone sees them.
+    pub(super) fn append(&mut self, size: usize, write: impl FnOnce(&mut [u8])) {
+        assert!(self.has_room(size), "T1: the owner writes inside its buffer");
         // SAFETY: the range is inside the buffer and at or beyond `len`, where there is no view
         // and no other writer (T1); the pointer comes from the allocation, not from a reference.
         let room = unsafe {
             let at = self.buf.as_ptr().cast_mut().add(self.len);
-            std::slice::from_raw_parts_mut(at, batch.len())
+            std::slice::from_raw_parts_mut(at, size)
         };
-        room.copy_from_slice(batch);
-        patch(room);
-        self.len += batch.len();
+        write(room);
+        self.len += size;
     }
 
     /// The buffer back, when no view is left.
@@ -214,14 +213,17 @@ mod tests {
         let mut tail = Tail::default();
         tail.begin(AlignedBuf::zeroed(8192), 0, true, Offset(0));
         let chunk = tail.chunks.back_mut().unwrap();
-        chunk.append(&[7; 5000], |b| b[0] = 1);
+        chunk.append(5000, |b| {
+            b.fill(7);
+            b[0] = 1;
+        });
         let view = chunk.view(0, 5000);
-        chunk.append(&[9; 100], |_| ());
+        chunk.append(100, |b| b.fill(9));
         assert!(!chunk.has_room(3093));
         tail.begin(AlignedBuf::zeroed(8192), 5100, false, Offset(2));
         let second = tail.chunks.back_mut().unwrap();
         assert_eq!((second.start, second.own, second.end()), (4096, 5100, 5100));
-        second.append(&[3; 4000], |_| ());
+        second.append(4000, |b| b.fill(3));
         let pieces = tail.pieces(0, 8192);
         drop(tail);
         assert_eq!((view[0], view[1], view.len()), (1, 7, 5000));

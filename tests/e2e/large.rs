@@ -4,6 +4,8 @@
 use std::io::Write as _;
 
 use klamm::msg;
+use klamm::wire::batch::{BatchHeader, crc};
+use klamm::wire::codec::Codec;
 use klamm::wire::messages::create_topics_request::CreatableTopic;
 use klamm::wire::messages::fetch_request::{FetchPartition, FetchTopic};
 use klamm::wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
@@ -13,9 +15,10 @@ use klamm::wire::messages::{
     ApiVersionsRequest, CreateTopicsRequest, FetchRequest, ListOffsetsRequest, MetadataRequest,
     ProduceRequest,
 };
+use klamm::wire::record::ProducerStamp;
 
 use crate::PATIENCE;
-use crate::common::wire::batch;
+use crate::common::wire::{batch, batch_of, patched, stamp};
 use crate::common::{Server, Wire, until};
 
 const MANY: i32 = 20_000;
@@ -164,4 +167,46 @@ fn who_was_told_of_a_thousand_topics_can_produce_to_the_last_of_them_at_once_on_
         }
         assert_ne!(told.partitions[298].leader_id, told.partitions[299].leader_id);
     }
+}
+
+#[test]
+fn large_batches_are_checked_and_kept_as_their_topics_say_beside_small_ones() {
+    const LIMIT: (&str, &str) = ("max.message.bytes", "20000000");
+    let server = Server::with(&[("node.count", "1")]);
+    let mut wire = Wire::connect(server.address(0));
+    wire.create("plain", 1, &[LIMIT]);
+    wire.create("timed", 1, &[LIMIT, ("message.timestamp.type", "LogAppendTime")]);
+    wire.create("packed", 1, &[LIMIT, ("compression.type", "lz4")]);
+    let value = "0123456789abcdef".repeat(200_000);
+    let large = batch_of(&[&value], Codec::None, ProducerStamp::NONE);
+    for topic in ["plain", "timed", "packed"] {
+        for round in 0..3 {
+            let small = wire.produce(topic, 0, batch(&["small"]));
+            assert_eq!((small.error_code, small.base_offset), (0, 2 * round), "{topic}");
+            let produced = wire.produce(topic, 0, large.clone());
+            assert_eq!((produced.error_code, produced.base_offset), (0, 2 * round + 1), "{topic}");
+            assert_eq!(produced.log_append_time_ms > 0, topic == "timed");
+        }
+        for round in 0..3 {
+            let records = wire.fetch(topic, 0, 2 * round + 1).records.unwrap();
+            let (header, stored) = BatchHeader::parse_whole(&records).unwrap();
+            assert_eq!((header.base_offset.0, header.crc), (2 * round + 1, crc(stored)), "{topic}");
+            assert_eq!(header.is_append_time(), topic == "timed");
+            let packed = topic == "packed";
+            assert_eq!(header.codec_id(), if packed { Codec::Lz4 as u8 } else { 0 });
+            assert!(packed || stored.windows(16).any(|w| w == b"0123456789abcdef"));
+            assert_eq!(stored.len() < large.len(), packed, "{topic}");
+        }
+    }
+    let mut corrupt = large.to_vec();
+    *corrupt.last_mut().unwrap() ^= 1;
+    assert_eq!(wire.produce("plain", 0, corrupt.into()).error_code, 2, "the checksum is wrong");
+    let claims = patched(&large, 57, &2_i32.to_be_bytes());
+    assert_eq!(wire.produce("plain", 0, claims).error_code, 87, "it claims one record too many");
+    let once = batch_of(&[&value], Codec::None, stamp(77, 0, 0));
+    for _ in 0..2 {
+        let produced = wire.produce("plain", 0, once.clone());
+        assert_eq!((produced.error_code, produced.base_offset), (0, 6), "the second is the first");
+    }
+    assert_eq!(wire.produce("plain", 0, batch(&["small"])).base_offset, 7);
 }

@@ -199,7 +199,7 @@ impl Large {
     fn finish(&mut self, shard: &mut Shard) -> Option<Answer> {
         // Giving back so many takes a while too.
         let wanted = mem::take(&mut self.wanted);
-        shard.openings.push(Chore::Drop(Box::new(wanted)));
+        shard.openings.push(Chore::drop(0, wanted));
         let (mut rows, session) = match mem::replace(&mut self.stage, Stage::Wait) {
             Stage::Answer(rows) => (rows, None),
             Stage::Open(rows, session, _) => (rows, shard.sessions.insert(session, shard.now)),

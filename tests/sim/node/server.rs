@@ -167,6 +167,7 @@ impl World {
             shard.openings.room_per_turn = [0, 700, 16 << 10][self.rng.below(3)];
             // A change is applied in several turns.
             shard.apply_max = 1;
+            shard.openings.laid_bytes_min = [0, 16 << 10][self.rng.below(2)];
             shard.begin_turn(self.now, self.wall());
             if index == CONTROLLER {
                 let (nodes, shards) = (nodes.clone(), self.nodes);
@@ -176,6 +177,7 @@ impl World {
                 frame_bytes_max: 1 << 20,
                 idle_max: Duration::from_mins(10),
                 memory_bytes: 64 << 20,
+                set_aside_bytes: 8 << 20,
                 queued_bytes_max: None,
                 waiting_max: 50,
             };
