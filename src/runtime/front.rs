@@ -29,6 +29,8 @@ use crate::runtime::waker::Waker;
 const SUBMISSIONS: u32 = 512;
 const COMPLETIONS: u32 = 4096;
 const SEND_PARTS_MAX: usize = 64;
+/// Most that one turn sends to one connection: 50 us of copying.
+const SEND_MAX: usize = 256 << 10;
 const DROP_WAITS_MAX: usize = 100;
 const DROP_WAIT: Duration = Duration::from_millis(10);
 
@@ -330,11 +332,18 @@ impl Network for Front {
 
     fn send(&mut self, id: ConnectionId, out: &mut Outgoing) -> Sent {
         let Some(connection) = self.find(id) else { return Sent::Gone };
+        let mut left = SEND_MAX;
         while !out.is_empty() {
             let mut slices = [IoSlice::new(&[]); SEND_PARTS_MAX];
-            let parts = out.slices(&mut slices);
+            let parts = out.slices(&mut slices, left);
+            if parts == 0 {
+                return Sent::Part;
+            }
             match send_now(connection.socket.as_raw_fd(), &slices[..parts]) {
-                Ok(bytes) => out.advance(bytes),
+                Ok(bytes) => {
+                    out.advance(bytes);
+                    left -= bytes;
+                }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                     if !connection.polled {
                         connection.polled = true;

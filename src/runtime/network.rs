@@ -36,6 +36,8 @@ pub enum NetEvent {
 pub enum Sent {
     /// All of it.
     All,
+    /// As much as one turn sends: the rest goes in the next one.
+    Part,
     /// The socket is full: [`NetEvent::Writable`] will come.
     Blocked,
     /// The client is gone.
@@ -62,7 +64,7 @@ pub trait Network {
     /// Size of the buffer in which the connection's bytes arrive, and how much [`Self::receive`] with
     /// this `frame_bytes` would add to it.
     fn buffer(&self, id: ConnectionId, frame_bytes: usize) -> (usize, usize);
-    /// Sends as much of `out` as the socket takes, and removes it from `out`.
+    /// Sends as much of `out` as the socket takes and one turn may send, and removes it from `out`.
     fn send(&mut self, id: ConnectionId, out: &mut Outgoing) -> Sent;
     /// Ends a connection; no event comes for it any more.
     fn close(&mut self, id: ConnectionId);
@@ -94,10 +96,19 @@ impl Outgoing {
         self.bytes == 0
     }
 
-    /// Fills `slices` with the first parts; returns how many there are.
-    pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let parts = self.parts.iter().zip(slices.iter_mut());
-        parts.map(|(part, slice)| *slice = IoSlice::new(part)).count()
+    /// Fills `slices` with the first parts, up to `bytes_max`; returns how many there are.
+    pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>], mut bytes_max: usize) -> usize {
+        let mut count = 0;
+        for (part, slice) in self.parts.iter().zip(slices) {
+            let taken = part.len().min(bytes_max);
+            if taken == 0 {
+                break;
+            }
+            *slice = IoSlice::new(&part[..taken]);
+            bytes_max -= taken;
+            count += 1;
+        }
+        count
     }
 
     /// The first `bytes` were sent.
@@ -350,7 +361,9 @@ mod tests {
         }
         out.advance(4);
         let mut slices = [IoSlice::new(&[]); 8];
-        let n = out.slices(&mut slices);
+        let n = out.slices(&mut slices, 1);
+        assert_eq!((n, &*slices[0]), (1, &b"e"[..]));
+        let n = out.slices(&mut slices, usize::MAX);
         let rest: Vec<u8> = slices[..n].iter().flat_map(|s| s.to_vec()).collect();
         assert_eq!((rest, out.len()), (b"ef".to_vec(), 2));
         out.advance(2);

@@ -235,6 +235,7 @@ impl Node {
     pub fn timeout(&self, now: Moment) -> Option<Duration> {
         if self.loads
             || !self.ready.is_empty()
+            || !self.dirty.is_empty()
             || self.shard.fetches.has_woken()
             || !self.shard.post.is_empty()
         {
@@ -431,7 +432,7 @@ impl Node {
     }
 
     fn send_all(&mut self, outside: &mut impl Outside) {
-        let mut dirty = mem::take(&mut self.dirty);
+        let (mut dirty, mut rest) = (mem::take(&mut self.dirty), Vec::new());
         for id in dirty.drain(..) {
             let Some(connection) = self.connections.get_mut(&id) else { continue };
             if connection.out.is_empty() {
@@ -445,6 +446,10 @@ impl Node {
                     connection.unsent_since = None;
                     self.ready.extend(connection.is_throttled().then_some(id));
                 }
+                Sent::Part => {
+                    connection.unsent_since = None;
+                    rest.push(id);
+                }
                 Sent::Blocked => {
                     connection.unsent_since.get_or_insert(self.shard.now);
                 }
@@ -455,6 +460,7 @@ impl Node {
             }
             self.hold(id, outside);
         }
+        dirty.append(&mut rest);
         self.dirty = dirty;
     }
 

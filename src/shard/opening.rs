@@ -1,6 +1,7 @@
 //! Requests that the opener works on, which takes too long for a turn: produce requests with batches
 //! that have to be opened, large requests that are cut into pieces (`shard::pieces`), and those whose
-//! answer is long and tells of nothing but an image; and the opener's time, which the batches of lookups (`storage::lookups`) have by turns with them.
+//! answer is long and tells of nothing but an image; and the opener's time, which the batches of
+//! lookups (`storage::lookups`) have by turns with them.
 //!
 //! Flow: `api::produce` finds such a batch, opens it at once if it is cheap, and else puts the whole
 //! request here, before any of it is appended -> the turn hands one [`Chore`] at a time to the opener

@@ -21,6 +21,8 @@ use crate::runtime::network::{ConnectionId, NetEvent, Network, Outgoing, RecvBuf
 
 /// Parts of one send that are looked at together.
 const SEND_PARTS: usize = 16;
+/// As much goes in one turn: little, so that many answers take several.
+const SEND_MAX: usize = 48 << 10;
 
 /// All connections of one node.
 #[derive(Debug)]
@@ -186,9 +188,13 @@ impl Network for SimNet {
 
     fn send(&mut self, id: ConnectionId, out: &mut Outgoing) -> Sent {
         let Some(end) = self.ends.get_mut(&id) else { return Sent::Gone };
+        let mut left = SEND_MAX;
         while !out.is_empty() {
             let mut slices = [IoSlice::new(&[]); SEND_PARTS];
-            let parts = out.slices(&mut slices);
+            let parts = out.slices(&mut slices, left);
+            if parts == 0 {
+                return Sent::Part;
+            }
             let mut sent = 0;
             for slice in &slices[..parts] {
                 let count = slice.len().min(self.socket_bytes.saturating_sub(end.out.len()));
@@ -200,6 +206,7 @@ impl Network for SimNet {
                 return Sent::Blocked;
             }
             out.advance(sent);
+            left -= sent;
         }
         Sent::All
     }

@@ -13,6 +13,7 @@ const POOL_BUFFERS_MAX: usize = 16;
 
 /// Smallest chunk.
 pub(super) const CHUNK_BYTES_MIN: usize = 16 << 10;
+const MAPPED_FROM: usize = 128 << 10;
 
 /// The budget of the tails.
 pub(super) struct Memory {
@@ -53,7 +54,9 @@ impl Memory {
     /// A buffer of at least `bytes` for `log`, whose newest chunk it replaces, or which had none.
     pub(super) fn take(&mut self, bytes: usize, log: LogId, replaces: bool) -> AlignedBuf {
         let pooled = if bytes == self.chunk_bytes_max { self.pool.pop() } else { None };
-        let buf = pooled.unwrap_or_else(|| AlignedBuf::zeroed(bytes));
+        // The pages of a mapped one come one by one as they are used; the allocator would fill it at once.
+        let fresh = if bytes < MAPPED_FROM { AlignedBuf::zeroed } else { AlignedBuf::mapped };
+        let buf = pooled.unwrap_or_else(|| fresh(bytes));
         self.add(buf.len(), log, replaces);
         buf
     }

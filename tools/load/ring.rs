@@ -233,13 +233,17 @@ impl Ring {
             let Some(link) = self.links.get_mut(at) else { continue };
             link.is_dirty = false;
             link.take_waiting(now, &mut self.done);
-            match self.front.send(link.id, &mut link.out) {
+            let mut sent = Sent::Part;
+            while sent == Sent::Part {
+                sent = self.front.send(link.id, &mut link.out);
+            }
+            match sent {
                 Sent::All => {
                     let lane = link.lane;
                     let written = |id| Done { lane, id, result: Ok(Answer::nothing()) };
                     self.done.extend(link.unanswered.drain(..).map(written));
                 }
-                Sent::Blocked => {}
+                Sent::Part | Sent::Blocked => {}
                 Sent::Gone => self.on_closed(self.links[at].id, now),
             }
         }
