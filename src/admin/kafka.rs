@@ -40,33 +40,33 @@ const OF_ALL: &[(&str, OfTraffic)] = &[
 
 const GAUGES: &[Gauge] = &[
     ("kafka_server_replicamanager_partitioncount", "Partitions on the node.", |n| {
-        Some(n.counts.logs.len() as f64)
+        Some(n.counts.led.logs.len() as f64)
     }),
     ("kafka_server_replicamanager_leadercount", "Partitions led by the node.", |n| {
-        Some(n.counts.logs.len() as f64)
+        Some(n.counts.led.logs.len() as f64)
     }),
     (
         "kafka_server_replicamanager_underreplicatedpartitions",
         "Partitions with fewer replicas in sync than they have.",
-        |n| Some(n.counts.under_replicated as f64),
+        |n| Some(n.counts.led.under_replicated as f64),
     ),
     (
         "kafka_server_replicamanager_underminisrpartitioncount",
         "Partitions with fewer replicas in sync than min.insync.replicas.",
-        |n| Some(n.counts.under_min_in_sync as f64),
+        |n| Some(n.counts.led.under_min_in_sync as f64),
     ),
     (
         "kafka_server_replicamanager_atminisrpartitioncount",
         "Partitions with exactly min.insync.replicas in sync.",
-        |n| Some(n.counts.at_min_in_sync as f64),
+        |n| Some(n.counts.led.at_min_in_sync as f64),
     ),
     (
         "kafka_server_replicamanager_offlinereplicacount",
         "Partitions that are not served after a failure or damage.",
-        |n| Some(n.counts.offline as f64),
+        |n| Some(n.counts.led.offline as f64),
     ),
     ("kafka_server_replicamanager_produceridcount", "Producers that the logs know.", |n| {
-        Some(n.counts.producers as f64)
+        Some(n.counts.led.producers as f64)
     }),
     (
         "kafka_server_fetchsessioncache_numincrementalfetchsessions",
@@ -87,18 +87,18 @@ const GAUGES: &[Gauge] = &[
         |n| Some(f64::from(u8::from(n.counts.controller.is_some()))),
     ),
     ("kafka_controller_kafkacontroller_globaltopiccount", "Topics of the cluster.", |n| {
-        Some(n.counts.controller?.topics as f64)
+        Some(n.controller?.topics as f64)
     }),
     ("kafka_controller_kafkacontroller_globalpartitioncount", "Partitions of the cluster.", |n| {
-        Some(n.counts.controller?.partitions as f64)
+        Some(n.controller?.partitions as f64)
     }),
     ("kafka_controller_kafkacontroller_activebrokercount", "Nodes of the cluster.", |n| {
-        Some(n.counts.controller?.nodes as f64)
+        Some(n.controller?.nodes as f64)
     }),
     (
         "kafka_controller_kafkacontroller_offlinepartitionscount",
         "Partitions whose leader is no node of the cluster.",
-        |n| Some(n.counts.controller?.leaderless as f64),
+        |n| Some(n.controller?.leaderless as f64),
     ),
     ("kafka_coordinator_group_groupmetadatamanager_numoffsets", "Committed offsets.", |n| {
         Some(n.counts.groups.offsets as f64)
@@ -171,7 +171,7 @@ fn traffic(page: &mut Page, nodes: &[Seen<'_>]) {
 
 fn topics<'a>(node: &'a Seen<'_>) -> BTreeMap<&'a str, Traffic> {
     let mut topics = BTreeMap::<&str, Traffic>::new();
-    for log in &node.counts.logs {
+    for log in &node.counts.led.logs {
         topics.entry(&log.topic).or_default().add(&log.traffic);
     }
     topics
@@ -274,7 +274,7 @@ fn logs(page: &mut Page, nodes: &[Seen<'_>]) {
     for (name, help, value) in families {
         page.family(name, Kind::Gauge, help);
         for node in nodes {
-            for log in &node.counts.logs {
+            for log in &node.counts.led.logs {
                 let partition = log.partition.to_string();
                 let labels =
                     [("node", &*node.id), ("topic", &*log.topic), ("partition", &partition)];

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use crate::metrics::text::Page;
 use crate::runtime::mailbox::Sender;
 use crate::shard::Mail;
-use crate::shard::observe::{Counts, Observed};
+use crate::shard::observe::{Cluster, Counts, Observed};
 
 /// How long a node may take to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
@@ -96,11 +96,14 @@ struct Seen<'a> {
     id: String,
     node: &'a Observed,
     counts: &'a Counts,
+    /// Of the node that holds the controller.
+    controller: Option<Cluster>,
 }
 
 impl<'a> Seen<'a> {
     fn of(node: &'a Observed) -> Option<Self> {
         let counts = node.counts.as_deref()?;
-        Some(Self { id: node.node.to_string(), node, counts })
+        let controller = counts.controller.as_deref().map(Cluster::of);
+        Some(Self { id: node.node.to_string(), node, counts, controller })
     }
 }

@@ -10,9 +10,10 @@ use crate::metrics::Refusal;
 use crate::net::admission::Verdict;
 use crate::net::budget::{HELD_MAX, Held, RELIEF_PERIOD, SMALL};
 use crate::net::connection::Connection;
+use crate::runtime::cpu;
 use crate::runtime::network::{ConnectionId, Network};
 use crate::server::turn::{Node, Outside};
-use crate::shard::observe::Counts;
+use crate::shard::observe::{Counts, Observed};
 
 impl Node {
     /// A client connected.
@@ -195,5 +196,13 @@ impl Node {
         let held = self.budget.held();
         (counts.memory.requests, counts.memory.answers) = (held.request, held.answers);
         counts.memory.limit = self.budget.limit();
+    }
+
+    /// Tells whoever asked how this node is.
+    pub(super) fn tell(&self, to: &async_channel::Sender<Observed>, counts: Option<Box<Counts>>) {
+        let mut observed = self.shard.observed(cpu::thread_id(), counts);
+        observed.ready &= self.stopping_until.is_none();
+        // Whoever asked has given up waiting, or there is room for the one answer.
+        let _ = to.try_send(observed);
     }
 }

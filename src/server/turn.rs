@@ -24,8 +24,8 @@ use crate::metrics::{Refusal, Turn};
 use crate::net::admission::Admission;
 use crate::net::budget::Budget;
 use crate::net::connection::{Connection, Next, Served};
-use crate::runtime::cpu;
 use crate::runtime::network::{ConnectionId, LARGE_FRAME, NetEvent, Network, Sent};
+use crate::shard::observe::Observing;
 use crate::shard::opening::{Chore, Ended};
 use crate::shard::{Mail, Post, Shard, Slot};
 use crate::storage::{Commit, CommitDone, Job, JobDone, StoreEvent};
@@ -192,6 +192,10 @@ impl Node {
         self.close_idle(outside);
         self.mind_memory(outside);
         let has_slice = self.shard.in_slice && !applies;
+        if has_slice && let Some((to, mut counts)) = self.shard.observe_slice() {
+            self.add_counts(&mut counts);
+            self.tell(&to, Some(counts));
+        }
         if has_slice {
             self.serve_piece(outside);
         }
@@ -310,15 +314,10 @@ impl Node {
                 Mail::Image { image, delta, number } => self.shard.take_image(image, delta, number),
                 Mail::CreateMissing { names } => self.shard.miss(names),
                 Mail::Applied { by, number } => self.shard.on_applied(by, number),
-                Mail::Observe { whole, to } => {
-                    let mut observed = self.shard.observe(cpu::thread_id(), whole);
-                    observed.ready &= self.stopping_until.is_none();
-                    if let Some(counts) = &mut observed.counts {
-                        self.add_counts(counts);
-                    }
-                    // Whoever asked has given up waiting, or there is room for the one answer.
-                    let _ = to.try_send(observed);
+                Mail::Observe { whole: true, to } => {
+                    self.shard.observing.push_back(Observing::new(to));
                 }
+                Mail::Observe { whole: false, to } => self.tell(&to, None),
                 Mail::Stop => self.stop(outside),
             }
         }

@@ -43,6 +43,7 @@ pub use groups::GroupCall;
 use load::Loading;
 pub use mail::{Mail, Post, ShardIndex};
 use metadata::{METADATA_PARTITION, METADATA_TOPIC, Publisher};
+use observe::Observing;
 use opening::{Chore, Openings};
 use park::{Fetches, ParkedAck};
 use partition::Partitions;
@@ -83,6 +84,8 @@ pub struct Shard {
     applying: VecDeque<Application>,
     /// Partitions that one turn applies of them.
     pub apply_max: usize,
+    /// Observations that are under way.
+    pub observing: VecDeque<Observing>,
     loading: Vec<Loading>,
     /// An image is applied: clients may come.
     pub ready: bool,
@@ -160,6 +163,7 @@ impl Shard {
             start: Start::default(),
             applying: VecDeque::new(),
             apply_max: PARTITIONS_PER_TURN,
+            observing: VecDeque::new(),
             loading: Vec::new(),
             ready: false,
             now: Moment(0),
@@ -239,7 +243,8 @@ impl Shard {
 
     /// When [`Self::on_time`] or [`Self::answer_fetches`] has something to do.
     pub fn next_deadline(&self) -> Moment {
-        let waits = !self.missing.is_empty() || !self.applying.is_empty();
+        let waits =
+            !self.missing.is_empty() || !self.applying.is_empty() || !self.observing.is_empty();
         let slices = waits || self.fetches.has_slices();
         let slice_at = if slices { self.slice_at } else { Moment::NEVER };
         let requests = self.acks.next_deadline().min(self.fetches.next_deadline());

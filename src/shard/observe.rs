@@ -1,15 +1,17 @@
 //! What a node tells of itself when it is asked: copies, made on its own thread.
 //!
-//! Flow: the admin endpoint mails [`Mail::Observe`](super::Mail) -> [`Shard::observe`] -> the answer
-//! goes back by the channel in the mail. A node that does not answer is one that does not turn.
+//! Flow: the admin endpoint mails [`Mail::Observe`](super::Mail) -> the partitions are counted over several
+//! turns, since there may be very many ([`Shard::observe_slice`]) -> the answer goes back by the channel in
+//! the mail. A node that does not answer is one that does not turn.
 
 use std::sync::Arc;
 
 use crate::base::{NodeId, WallMs};
 use crate::coordinator::GroupCounts;
+use crate::image::Image;
 use crate::metrics::{NodeMetrics, Traffic, Turn};
 use crate::shard::Shard;
-use crate::storage;
+use crate::storage::{self, LogId};
 
 /// A node at one moment.
 #[derive(Debug)]
@@ -51,20 +53,39 @@ pub struct Counts {
     pub sessions: (usize, usize),
     /// Groups.
     pub groups: GroupCounts,
-    /// Producers that the logs know.
-    pub producers: usize,
-    /// Partitions with fewer replicas in sync than they have.
-    pub under_replicated: usize,
-    /// Partitions with just `min.insync.replicas` in sync.
-    pub at_min_in_sync: usize,
-    /// Partitions with fewer than that.
-    pub under_min_in_sync: usize,
-    /// Partitions that are not served after a failure or damage.
-    pub offline: usize,
-    /// Of the node that holds the controller.
-    pub controller: Option<Cluster>,
+    /// What the node that holds the controller knows of the cluster.
+    pub controller: Option<Arc<Image>>,
     /// The partitions led here.
+    pub led: LedCounts,
+}
+
+/// The partitions that a node leads.
+#[derive(Debug, Default)]
+pub struct LedCounts {
+    /// Producers that their logs know.
+    pub producers: usize,
+    /// Those with fewer replicas in sync than they have.
+    pub under_replicated: usize,
+    /// Those with just `min.insync.replicas` in sync.
+    pub at_min_in_sync: usize,
+    /// Those with fewer than that.
+    pub under_min_in_sync: usize,
+    /// Those that are not served after a failure or damage.
+    pub offline: usize,
+    /// Each of them.
     pub logs: Vec<LogCounts>,
+}
+
+/// Partitions that one turn counts.
+const SLICE: usize = 128;
+
+/// An observation that is under way.
+#[derive(Debug)]
+pub struct Observing {
+    to: async_channel::Sender<Observed>,
+    /// Places of partitions before this one are counted.
+    at: usize,
+    led: LedCounts,
 }
 
 /// The cluster, as the controller sees it.
@@ -114,52 +135,76 @@ pub struct LogCounts {
     pub traffic: Traffic,
 }
 
-impl Shard {
-    /// This node now; the turn adds what only it knows. `whole` asks for the counts as well.
-    pub fn observe(&mut self, thread: i32, whole: bool) -> Observed {
-        let counts = whole.then(|| Box::new(self.counts()));
-        let (node, ready, failed, wall) = (self.node, self.ready, self.failed, self.wall);
-        Observed { node, thread, ready, failed, wall, counts }
-    }
-
-    fn cluster(&self) -> Cluster {
-        let image = &self.image;
+impl Cluster {
+    /// What an image says.
+    pub fn of(image: &Image) -> Self {
         let partitions = image.topics().flat_map(|t| &t.partitions);
-        Cluster {
+        Self {
             topics: image.topic_count(),
             partitions: image.partition_count(),
             nodes: image.nodes().len(),
             leaderless: partitions.filter(|p| image.node(p.leader).is_none()).count(),
         }
     }
+}
 
-    fn counts(&mut self) -> Counts {
+impl Observing {
+    /// One whose answer goes `to`.
+    pub fn new(to: async_channel::Sender<Observed>) -> Self {
+        Self { to, at: 0, led: LedCounts::default() }
+    }
+}
+
+impl Shard {
+    /// How this node is, with or without its counts.
+    pub fn observed(&self, thread: i32, counts: Option<Box<Counts>>) -> Observed {
+        let (node, ready, failed, wall) = (self.node, self.ready, self.failed, self.wall);
+        Observed { node, thread, ready, failed, wall, counts }
+    }
+
+    /// Goes on with the observations that are under way; those that have ended, and where they go. The
+    /// turn adds what only it knows.
+    pub fn observe_slice(&mut self) -> Option<(async_channel::Sender<Observed>, Box<Counts>)> {
+        let mut observing = self.observing.pop_front()?;
+        let upto = observing.at + SLICE;
+        for place in observing.at..upto {
+            self.count_led(LogId(place as u32), &mut observing.led);
+        }
+        observing.at = upto;
+        if upto < self.partitions.places() {
+            self.observing.push_front(observing);
+            return None;
+        }
+        Some((observing.to, Box::new(self.counts(observing.led))))
+    }
+
+    fn count_led(&self, log: LogId, led: &mut LedCounts) {
+        let Some((partition, log)) = self.partitions.get(log).zip(self.store.log(log)) else {
+            return;
+        };
+        led.producers += log.producers().len();
+        led.offline += usize::from(log.is_failed());
+        let (in_sync, min) = (partition.leader.in_sync(), partition.leader.min_in_sync());
+        let state = self.image.partition(partition.id.topic, partition.id.partition);
+        led.under_replicated += usize::from(state.is_some_and(|s| in_sync < s.replicas.len()));
+        led.at_min_in_sync += usize::from(in_sync == min);
+        led.under_min_in_sync += usize::from(in_sync < min);
+        led.logs.push(LogCounts {
+            topic: Arc::clone(&partition.topic),
+            partition: partition.id.partition,
+            size: log.size_bytes(),
+            start: log.log_start().0,
+            end: log.log_end().0,
+            segments: log.segment_count(),
+            traffic: partition.traffic,
+        });
+    }
+
+    fn counts(&mut self, led: LedCounts) -> Counts {
         let metrics = self.metrics.clone();
         self.metrics.longest = Turn::default();
         let store = self.store.metrics.clone();
         let commit_age_s = store.commit_began.map_or(0.0, |at| self.now.since(at).as_secs_f64());
-        let (mut producers, mut offline) = (0, 0);
-        let (mut under_replicated, mut at_min_in_sync, mut under_min_in_sync) = (0, 0, 0);
-        let mut logs = Vec::new();
-        for partition in self.partitions.iter() {
-            let Some(log) = self.store.log(partition.log) else { continue };
-            producers += log.producers().len();
-            offline += usize::from(log.is_failed());
-            let (in_sync, min) = (partition.leader.in_sync(), partition.leader.min_in_sync());
-            let state = self.image.partition(partition.id.topic, partition.id.partition);
-            under_replicated += usize::from(state.is_some_and(|s| in_sync < s.replicas.len()));
-            at_min_in_sync += usize::from(in_sync == min);
-            under_min_in_sync += usize::from(in_sync < min);
-            logs.push(LogCounts {
-                topic: Arc::clone(&partition.topic),
-                partition: partition.id.partition,
-                size: log.size_bytes(),
-                start: log.log_start().0,
-                end: log.log_end().0,
-                segments: log.segment_count(),
-                traffic: partition.traffic,
-            });
-        }
         Counts {
             metrics,
             store,
@@ -175,13 +220,8 @@ impl Shard {
             parked_fetches: self.fetches.len(),
             sessions: self.sessions.counts(),
             groups: self.groups.counts(),
-            producers,
-            under_replicated,
-            at_min_in_sync,
-            under_min_in_sync,
-            offline,
-            controller: self.holds_controller().then(|| self.cluster()),
-            logs,
+            controller: self.holds_controller().then(|| Arc::clone(&self.image)),
+            led,
         }
     }
 }

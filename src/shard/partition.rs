@@ -163,6 +163,11 @@ impl Partitions {
         self.led.get_mut(log.0 as usize)?.as_deref_mut()
     }
 
+    /// Logs from this one on lead to no partition.
+    pub fn places(&self) -> usize {
+        self.led.len()
+    }
+
     /// All that are led here.
     pub fn iter(&self) -> impl Iterator<Item = &Partition> {
         self.led.iter().flatten().map(|partition| &**partition)

@@ -39,14 +39,14 @@ impl World {
             return;
         }
         self.log("trouble");
-        match self.rng.below(14) {
+        match self.rng.below(15) {
             0..3 => self.disk.crash_in(self.rng.below(60) as u64),
             3 => self.crash(),
             4..6 => self.ask_stop(),
             6 => self.jump(),
             7 => self.wall_off = [-HOUR_MS, 0, 24 * HOUR_MS][self.rng.below(3)],
             8 => self.slow_sync = true,
-            9 => self.fault(),
+            9..11 => self.fault(),
             _ => {
                 let i = self.rng.below(self.actors.len());
                 self.lose(i, true);
