@@ -109,7 +109,7 @@ impl Memory {
 
     /// Nobody uses `buf` any more.
     pub(super) fn let_go(&mut self, buf: AlignedBuf) {
-        if buf.len() > self.chunk_bytes_max {
+        if buf.len() >= MAPPED_FROM {
             self.gone.push(buf);
         }
     }
