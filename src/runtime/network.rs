@@ -133,7 +133,7 @@ pub const LARGE_FRAME: usize = (1 << 20) + (64 << 10);
 /// promises, and gives back the room of a large frame when no other one follows.
 ///
 /// Much is neither copied nor received in one go: both would hold up a turn. So a large frame has pages
-/// of its own, which grow where they are, and no receive takes more than [`RECEIVE_MAX`].
+/// of its own, which grow where they are, and no receive takes more than 256 KiB.
 #[derive(Debug)]
 pub struct RecvBuf {
     buf: Room,

@@ -81,6 +81,7 @@ impl Shard {
             self.post.push(Post { to: CONTROLLER, mail });
         }
     }
+
     fn take_step(&mut self, step: &Step, of: &mut Application) {
         let (topic, partitions) = (&*step.topic, step.partitions.clone());
         if step.what == What::Gone {
