@@ -53,7 +53,8 @@ impl Memory {
 
     /// A buffer of at least `bytes` for `log`, whose newest chunk it replaces, or which had none.
     pub(super) fn take(&mut self, bytes: usize, log: LogId, replaces: bool) -> AlignedBuf {
-        let pooled = if bytes == self.chunk_bytes_max { self.pool.pop() } else { None };
+        let at = self.pool.iter().position(|buf| buf.len() == bytes);
+        let pooled = at.map(|at| self.pool.remove(at));
         // The pages of a mapped one come one by one as they are used; the allocator would fill it at once.
         let fresh = if bytes < MAPPED_FROM { AlignedBuf::zeroed } else { AlignedBuf::mapped };
         let buf = pooled.unwrap_or_else(|| fresh(bytes));
@@ -100,10 +101,14 @@ impl Memory {
     pub(super) fn give_back(&mut self, capacity: usize, buf: Option<AlignedBuf>) {
         self.used_bytes -= capacity;
         let Some(buf) = buf else { return };
-        if buf.len() == self.chunk_bytes_max && self.pool.len() < POOL_BUFFERS_MAX {
-            self.pool.push(buf);
-        } else {
-            self.let_go(buf);
+        if !(MAPPED_FROM..=self.chunk_bytes_max).contains(&buf.len()) {
+            return self.let_go(buf);
+        }
+        self.pool.push(buf);
+        if self.pool.len() > POOL_BUFFERS_MAX {
+            // The one that nobody has wanted for the longest time.
+            let unwanted = self.pool.remove(0);
+            self.let_go(unwanted);
         }
     }
 
@@ -128,6 +133,24 @@ impl Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_buffer_that_is_given_back_is_the_next_one_of_its_size() {
+        let mut memory = Memory::new(64 << 20, 1 << 20);
+        let bufs = [256 << 10, 512 << 10].map(|size| memory.take(size, LogId(0), true));
+        let places = bufs.each_ref().map(AlignedBuf::as_ptr);
+        for buf in bufs {
+            memory.give_back(buf.len(), Some(buf));
+        }
+        let again = [512 << 10, 256 << 10].map(|size| memory.take(size, LogId(0), true));
+        assert_eq!(again.each_ref().map(AlignedBuf::as_ptr), [places[1], places[0]]);
+        for n in 0..=POOL_BUFFERS_MAX {
+            let buf = AlignedBuf::mapped(512 << 10);
+            memory.used_bytes += buf.len();
+            memory.give_back(buf.len(), Some(buf));
+            assert_eq!(memory.gone().len(), usize::from(n == POOL_BUFFERS_MAX));
+        }
+    }
 
     #[test]
     fn chunks_double_until_the_shares_get_small() {
