@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use klamm::base::Offset;
+use klamm::client::blocking::Clock;
 use klamm::wire::batch::{self, HEADER_BYTES};
 use klamm::wire::codec::Codec;
 use klamm::wire::record::{self, ProducerStamp};
@@ -34,12 +35,53 @@ fn server_with(topic: &str, change: impl FnOnce(&Path)) -> (Server, Wire) {
     for file in files(&data().join(format!("{topic}-0"))) {
         fs::copy(&file, dir.join(file.file_name().unwrap())).unwrap();
     }
+    as_of_now(&dir);
     // The topic's id here is another.
     fs::write(dir.join("partition.metadata"), metadata).unwrap();
     change(&dir);
     server.start_again();
     let wire = Wire::connect(server.address(0));
     (server, wire)
+}
+
+/// Moves all times of a directory, so that its last record is of now: a broker forgets a producer that
+/// was silent for a day.
+fn as_of_now(dir: &Path) {
+    let (logs, others): (Vec<_>, Vec<_>) =
+        files(dir).into_iter().partition(|file| file.extension().is_some_and(|e| e == "log"));
+    let newest =
+        |log: &PathBuf| batch::iter(&fs::read(log).unwrap()).map(|b| b.0.max_timestamp).max();
+    let by = Clock::wall().0 - logs.iter().filter_map(newest).max().unwrap();
+    let add = |at: &mut [u8]| {
+        let time = i64::from_be_bytes(at.try_into().unwrap());
+        at.copy_from_slice(&(time + by).to_be_bytes());
+    };
+    for file in logs {
+        let mut bytes = fs::read(&file).unwrap();
+        let sizes: Vec<_> = batch::iter(&bytes).map(|(_, batch)| batch.len()).collect();
+        let mut rest = bytes.as_mut_slice();
+        for size in sizes {
+            let (batch, after) = rest.split_at_mut(size);
+            add(&mut batch[27..35]);
+            add(&mut batch[35..43]);
+            batch::set_crc(batch);
+            rest = after;
+        }
+        fs::write(file, bytes).unwrap();
+    }
+    for file in others {
+        let mut bytes = fs::read(&file).unwrap();
+        match file.extension().and_then(|e| e.to_str()) {
+            Some("timeindex") => bytes.chunks_exact_mut(12).for_each(|entry| add(&mut entry[..8])),
+            Some("snapshot") => {
+                bytes[10..].chunks_exact_mut(46).for_each(|entry| add(&mut entry[26..34]));
+                let crc = crc32c::crc32c(&bytes[6..]);
+                bytes[2..6].copy_from_slice(&crc.to_be_bytes());
+            }
+            _ => continue,
+        }
+        fs::write(file, bytes).unwrap();
+    }
 }
 
 fn data() -> PathBuf {
