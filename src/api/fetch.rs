@@ -12,12 +12,11 @@ mod large;
 mod request;
 
 use std::mem;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use request::{FINAL_EPOCH, Request};
+use request::{FINAL_EPOCH, Head, Request};
 
 use crate::api::Outcome;
 use crate::api::fetch_answer::{Encoder, PartitionData};
@@ -26,7 +25,7 @@ use crate::base::{LeaderEpoch, Moment, Offset};
 use crate::partition::leader::Leader;
 use crate::runtime::network::ConnectionId;
 use crate::shard::park::ParkedFetch;
-use crate::shard::partition::{LocalTopic, Missing, Partitions};
+use crate::shard::partition::Missing;
 use crate::shard::sessions::{Session, TopicKey, Wanted};
 use crate::shard::{Call, Shard, Slot};
 use crate::storage::{LogId, Read};
@@ -93,7 +92,7 @@ struct Fetch {
 /// Finds or opens the session.
 fn begin(shard: &mut Shard, call: &Call, request: Request) -> Result<Fetch, ErrorCode> {
     let by_id = call.version >= TOPIC_ID_FROM;
-    let (id, epoch, now) = (request.session_id, request.session_epoch, shard.now);
+    let (id, epoch, now) = (request.head.session_id, request.head.session_epoch, shard.now);
     let source = match epoch {
         0 | FINAL_EPOCH => {
             shard.close_session(id);
@@ -115,19 +114,11 @@ fn begin(shard: &mut Shard, call: &Call, request: Request) -> Result<Fetch, Erro
     // A request that is too large to be kept is answered with what there is.
     let too_large = matches!(&source, Source::Request(wanted)
         if wanted.len() * size_of::<Wanted>() > shard.answer_room);
-    let at_once = empty || too_large || request.min_bytes <= 0;
-    let wait = if at_once { Duration::ZERO } else { request.max_wait };
-    Ok(Fetch {
-        call: call.clone(),
-        deadline: now + wait,
-        awaits_disk: false,
-        has_waited: false,
-        goes_on: false,
-        min_bytes: request.min_bytes,
-        max_bytes: request.max_bytes.clamp(0, shard.config.fetch_bytes_max),
-        read_committed: request.read_committed,
-        source,
-    })
+    let mut fetch = Fetch::new(shard, call, &request.head, source);
+    if empty || too_large {
+        fetch.deadline = now;
+    }
+    Ok(fetch)
 }
 
 impl ParkedFetch for Fetch {
@@ -196,6 +187,29 @@ enum State {
 }
 
 impl Fetch {
+    fn new(shard: &Shard, call: &Call, head: &Head, source: Source) -> Self {
+        let wait = if head.min_bytes <= 0 { Duration::ZERO } else { head.max_wait };
+        Self {
+            call: call.clone(),
+            deadline: shard.now + wait,
+            awaits_disk: false,
+            has_waited: false,
+            goes_on: false,
+            min_bytes: head.min_bytes,
+            max_bytes: head.max_bytes.clamp(0, shard.config.fetch_bytes_max),
+            read_committed: head.read_committed,
+            source,
+        }
+    }
+
+    /// Wakes the connection when this partition has more to read.
+    fn watch(&self, shard: &mut Shard, wanted: &Wanted) {
+        let found = locate(shard, wanted).ok();
+        if let Some(partition) = found.and_then(|log| shard.partitions.get_mut(log)) {
+            partition.watch(ConnectionId(self.call.slot.connection));
+        }
+    }
+
     fn look_at_request(
         &self,
         shard: &mut Shard,
@@ -214,12 +228,8 @@ impl Fetch {
             answer = self.ends(&budget, expired).then(|| encoder.finish());
         }
         if answer.is_none() {
-            let connection = ConnectionId(self.call.slot.connection);
             for wanted in wanted {
-                let found = locate(shard, wanted).ok();
-                if let Some(partition) = found.and_then(|log| shard.partitions.get_mut(log)) {
-                    partition.watch(connection);
-                }
+                self.watch(shard, wanted);
             }
         }
         answer
@@ -236,7 +246,7 @@ impl Fetch {
         let fresh = std::iter::from_fn(|| {
             let (order, at) = session.next_fresh(at_order).filter(|_| looked < PIECE_MAX)?;
             (at_order, looked) = (order + 1, looked + 1);
-            watch(shard, (id, session), at);
+            watch_place(shard, (id, session), at);
             let state = self.state(shard, &session.place(at)?.wanted);
             if matches!(state, State::Quiet) {
                 session.is_quiet(at);
@@ -262,7 +272,7 @@ impl Fetch {
             && (full || told.len() < PIECE_MAX)
         {
             at_order = order + 1;
-            watch(shard, (id, session), at);
+            watch_place(shard, (id, session), at);
             let Some(place) = session.place(at) else { continue };
             let wanted = &place.wanted;
             let data = self.read(shard, wanted, &mut budget);
@@ -421,7 +431,7 @@ impl Fetch {
 }
 
 /// Has the place of a session told when its partition moves.
-fn watch(shard: &mut Shard, (id, session): (i32, &mut Session), at: usize) {
+fn watch_place(shard: &mut Shard, (id, session): (i32, &mut Session), at: usize) {
     let Some(place) = session.place(at) else { return };
     let log = locate(shard, &place.wanted).ok();
     if place.log == log {
@@ -448,17 +458,13 @@ fn diverges(shard: &Shard, log: LogId, wanted: &Wanted) -> Option<Option<(Leader
 fn locate(shard: &Shard, wanted: &Wanted) -> Result<LogId, Missing> {
     match wanted.log {
         Some(log) if shard.partitions.get(log).is_some() => Ok(log),
-        _ => find_topic(&shard.partitions, &wanted.topic)?.log(wanted.partition),
-    }
-}
-
-fn find_topic<'a>(
-    partitions: &'a Partitions,
-    topic: &TopicKey,
-) -> Result<&'a Arc<LocalTopic>, Missing> {
-    match topic {
-        TopicKey::Name(name) => partitions.topic(name),
-        TopicKey::Id(id) => partitions.topic_by_id(*id),
+        _ => {
+            let topic = match &wanted.topic {
+                TopicKey::Name(name) => shard.partitions.topic(name),
+                TopicKey::Id(id) => shard.partitions.topic_by_id(*id),
+            };
+            topic?.log(wanted.partition)
+        }
     }
 }
 

@@ -6,17 +6,15 @@
 //! its client then names all of them anew, as Kafka lets a broker ask for at any time.
 
 use std::mem;
-use std::time::Duration;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::request::{FINAL_EPOCH, Request, read_partition, read_topic, skip_tags};
-use super::{Budget, DISK_WAIT, FLEXIBLE_FROM, Fetch, Source, State, TOPIC_ID_FROM, locate};
+use super::request::{Head, read_partition, read_topic, skip_tags};
+use super::{Budget, DISK_WAIT, FLEXIBLE_FROM, Fetch, Source, State, TOPIC_ID_FROM};
 use crate::api::fetch_answer::Encoder;
 use crate::api::{Outcome, PARTITIONS_MAX};
 use crate::base::Moment;
-use crate::runtime::network::ConnectionId;
 use crate::shard::opening::Chore;
 use crate::shard::park::ParkedFetch;
 use crate::shard::partition::Partitions;
@@ -34,29 +32,18 @@ const SLICE: usize = 256;
 /// [`FrameError`]: it is malformed.
 pub(super) fn begin(shard: &mut Shard, call: &Call, body: &[u8]) -> Result<Outcome, FrameError> {
     let mut r = Reader::new(body);
-    let request = Request::head(call.version, &mut r)?;
-    shard.close_session(request.session_id);
-    if ![0, FINAL_EPOCH].contains(&request.session_epoch) {
+    let head = Head::read(call.version, &mut r)?;
+    shard.close_session(head.session_id);
+    if head.goes_on() {
         let code = ErrorCode::FETCH_SESSION_ID_NOT_FOUND;
         return Ok(Outcome::Answer(Encoder::new(call, code, 0, 0).finish()));
     }
     let topics_left = r.array_len(call.version >= FLEXIBLE_FROM)?;
     let body = Bytes::copy_from_slice(r.rest());
-    let wait = if request.min_bytes <= 0 { Duration::ZERO } else { request.max_wait };
-    let fetch = Fetch {
-        call: call.clone(),
-        deadline: shard.now + wait,
-        awaits_disk: false,
-        has_waited: false,
-        goes_on: false,
-        min_bytes: request.min_bytes,
-        max_bytes: request.max_bytes.clamp(0, shard.config.fetch_bytes_max),
-        read_committed: request.read_committed,
-        source: Source::Request(Vec::new()),
-    };
+    let fetch = Fetch::new(shard, call, &head, Source::Request(Vec::new()));
     shard.fetches.park(Box::new(Large {
         fetch,
-        opens: request.session_epoch == 0,
+        opens: head.session_epoch == 0,
         wanted: Vec::new(),
         moved: false,
         stage: Stage::Read(Reading { body, topics_left, topic: None }),
@@ -142,11 +129,10 @@ impl Large {
     /// Looks at the next partitions; whether it is known by now that the answer is due.
     fn look_on(&mut self, shard: &mut Shard) -> Option<bool> {
         let Stage::Look { at, bytes } = &mut self.stage else { return None };
-        let connection = ConnectionId(self.fetch.call.slot.connection);
         let enough = usize::try_from(self.fetch.min_bytes).unwrap_or(0);
         for wanted in self.wanted.iter().skip(*at).take(SLICE) {
             *at += 1;
-            watch(shard, wanted, connection);
+            self.fetch.watch(shard, wanted);
             match self.fetch.state(shard, wanted) {
                 State::Due => return Some(true),
                 State::Bytes(there) => *bytes += there,
@@ -171,7 +157,6 @@ impl Large {
     /// Writes the next rows; when those were all, what they have used.
     fn answer_on(&mut self, shard: &mut Shard) -> Option<Budget> {
         let Stage::Answer(rows) = &mut self.stage else { return None };
-        let connection = ConnectionId(self.fetch.call.slot.connection);
         let all = self.wanted.len();
         for wanted in self.wanted.iter_mut().skip(rows.at).take(SLICE) {
             let data = self.fetch.read(shard, wanted, &mut rows.budget);
@@ -179,7 +164,7 @@ impl Large {
             rows.encoder.push(&shard.image, wanted, data, all - rows.at);
             rows.at += 1;
             if rows.budget.pending {
-                watch(shard, wanted, connection);
+                self.fetch.watch(shard, wanted);
             }
         }
         (rows.at == all).then_some(rows.budget)
@@ -262,14 +247,6 @@ impl Large {
             let session = Session::new(by_id, self.wanted.len(), shard.now);
             self.stage = Stage::Open(rows, Box::new(session), 0);
         }
-    }
-}
-
-/// Wakes the connection when there is more to read.
-fn watch(shard: &mut Shard, wanted: &Wanted, connection: ConnectionId) {
-    let found = locate(shard, wanted).ok();
-    if let Some(partition) = found.and_then(|log| shard.partitions.get_mut(log)) {
-        partition.watch(connection);
     }
 }
 

@@ -19,21 +19,25 @@ const READ_COMMITTED: i8 = 1;
 const GOING_ON_MAX: usize = 8192;
 pub(super) const FINAL_EPOCH: i32 = -1;
 
-/// A fetch request.
-pub(super) struct Request {
+/// What a fetch request says before its partitions.
+pub(super) struct Head {
     pub(super) max_wait: Duration,
     pub(super) min_bytes: i32,
     pub(super) max_bytes: i32,
     pub(super) read_committed: bool,
     pub(super) session_id: i32,
     pub(super) session_epoch: i32,
+}
+
+/// A fetch request.
+pub(super) struct Request {
+    pub(super) head: Head,
     pub(super) wanted: Vec<Wanted>,
     pub(super) forgotten: Vec<(TopicKey, i32)>,
 }
 
-impl Request {
-    /// What comes before the partitions.
-    pub(super) fn head(version: i16, r: &mut Reader<'_>) -> Result<Self, FrameError> {
+impl Head {
+    pub(super) fn read(version: i16, r: &mut Reader<'_>) -> Result<Self, FrameError> {
         if version < REPLICA_STATE_FROM {
             r.i32()?;
         }
@@ -42,18 +46,16 @@ impl Request {
         let read_committed = r.i8()? == READ_COMMITTED;
         let (session_id, session_epoch) =
             if version >= SESSION_FROM { (r.i32()?, r.i32()?) } else { (0, FINAL_EPOCH) };
-        Ok(Self {
-            max_wait,
-            min_bytes,
-            max_bytes,
-            read_committed,
-            session_id,
-            session_epoch,
-            wanted: Vec::new(),
-            forgotten: Vec::new(),
-        })
+        Ok(Self { max_wait, min_bytes, max_bytes, read_committed, session_id, session_epoch })
     }
 
+    /// Whether the request goes on with a session.
+    pub(super) fn goes_on(&self) -> bool {
+        ![0, FINAL_EPOCH].contains(&self.session_epoch)
+    }
+}
+
+impl Request {
     /// All of it, unless it names more partitions than one turn can do with: [`PIECE_MAX`], or, when it
     /// goes on with a session, as many as a consumer may have read from at once.
     pub(super) fn read(
@@ -63,13 +65,12 @@ impl Request {
     ) -> Result<Self, FrameError> {
         let compact = version >= FLEXIBLE_FROM;
         let mut r = Reader::new(body);
-        let mut request = Self::head(version, &mut r)?;
-        let goes_on = ![0, FINAL_EPOCH].contains(&request.session_epoch);
-        let limit = if goes_on { GOING_ON_MAX } else { PIECE_MAX };
+        let head = Head::read(version, &mut r)?;
+        let limit = if head.goes_on() { GOING_ON_MAX } else { PIECE_MAX };
         let at_most = |count| {
             if count > limit { Err(FrameError::TooMany { limit }) } else { Ok(count) }
         };
-        let Self { wanted, forgotten, .. } = &mut request;
+        let (mut wanted, mut forgotten) = (Vec::new(), Vec::new());
         for _ in 0..at_most(r.array_len(compact)?)? {
             let (topic, local) = read_topic(&mut r, version, partitions)?;
             let count = r.array_len(compact)?;
@@ -95,7 +96,7 @@ impl Request {
             r.string(compact)?;
         }
         skip_tags(&mut r, compact)?;
-        Ok(request)
+        Ok(Self { head, wanted, forgotten })
     }
 }
 
