@@ -21,7 +21,7 @@ use crate::wire::messages::{OffsetFetchRequest, OffsetFetchResponse};
 use crate::wire::{ErrorCode, StrBytes};
 
 const TOP_ERROR_FROM: i16 = 2;
-const GROUPS_FROM: i16 = 8;
+pub(super) const GROUPS_FROM: i16 = 8;
 const TOPIC_ID_FROM: i16 = 10;
 
 /// Serves the request.
