@@ -3,6 +3,9 @@
 //! Flow: `store::append` puts logs in line -> **commits** -> the committer runs `commit::Commit` ->
 //! **commits** again -> `StoreEvent::Durable`.
 //!
+//! Logs are created and deleted in the journal in the order in which they were here; what a log has
+//! waits until its creation was taken.
+//!
 //! One commit is out at a time; all that is appended meanwhile is the next one. A log is taken up to
 //! a batch end: up to the end of its bytes, or of one of its segments. When the journal is nearly
 //! full only repeats are taken (see `checkpoint`), up to what was durable before.
@@ -26,7 +29,6 @@ use crate::base::{BLOCK_BYTES, Moment, Offset};
 
 /// Most that an entry without data takes.
 const META_ENTRY_BYTES: usize = 512;
-
 /// What a log could have in a commit.
 enum Plan {
     /// This.
@@ -75,10 +77,8 @@ impl Store {
             let direct_bytes_max = self.config.direct_bytes_max as u64;
             writer.clear();
             metas = self.take_metas(&mut writer, room);
-            if repeats || self.metas.is_empty() {
-                let bounds = Bounds { room, repeats, direct_bytes_min, direct_bytes_max };
-                self.take_logs(&mut writer, bounds, &mut taken);
-            }
+            let bounds = Bounds { room, repeats, direct_bytes_min, direct_bytes_max };
+            self.take_logs(&mut writer, bounds, &mut taken);
             if !writer.is_empty() || !taken.ahead.is_empty() {
                 // There was room, such as in a chunk file that has only now been made.
                 self.full &= repeats;
@@ -103,16 +103,21 @@ impl Store {
         Some(Commit { writer, place, generation, ahead, logs, metas, started: now })
     }
 
-    /// Logs that waited long enough are due.
+    /// Logs that waited long enough are due, as many as one commit takes of them.
     fn promote_lazy(&mut self, now: Moment) {
         if self.lazy_deadline > now {
             return;
         }
-        self.lazy_deadline = Moment::NEVER;
-        while let Some(id) = self.lazy.pop_front() {
+        let mut copied = 0;
+        while copied < self.config.commit_lazy_bytes_max {
+            let Some(id) = self.lazy.pop_front() else {
+                self.lazy_deadline = Moment::NEVER;
+                return;
+            };
             if let Some(log) = self.logs[id.0 as usize].as_deref_mut()
                 && log.queue == Queue::Lazy
             {
+                copied += log.uncommitted().min(self.config.direct_bytes_min as u64) as usize;
                 log.queue = Queue::Due;
                 self.due.push_back(id);
             }
@@ -121,10 +126,16 @@ impl Store {
 
     fn take_metas(&mut self, writer: &mut Writer, room: usize) -> Vec<Meta> {
         let mut taken = Vec::new();
-        while writer.len() + META_ENTRY_BYTES <= room {
+        while taken.len() < self.config.commit_metas_max && writer.len() + META_ENTRY_BYTES <= room
+        {
             let Some((tp, topic, meta)) = self.metas.pop_front() else { break };
             let entry = match &meta {
-                Meta::Create(_) => Entry::Create { topic: &topic },
+                Meta::Create(id) => {
+                    if let Some(log) = self.log_mut(*id) {
+                        log.disk.unannounced = false;
+                    }
+                    Entry::Create { topic: &topic }
+                }
                 Meta::LogStart(_, offset, segment) => {
                     Entry::LogStart { offset: *offset, segment: *segment }
                 }
@@ -143,11 +154,12 @@ impl Store {
     fn take_logs(&mut self, writer: &mut Writer, bounds: Bounds, taken: &mut Taken) {
         taken.logs = mem::take(&mut self.taken);
         let (mut again, mut bytes) = (Vec::new(), 0);
+        let lazy_bytes_max = self.config.commit_lazy_bytes_max;
         self.waiting_for_files = 0;
         while bytes < self.config.commit_bytes_max {
             let (line, id) = match self.due.pop_front() {
                 Some(id) => (Queue::Due, id),
-                None if bounds.repeats => break,
+                None if bounds.repeats || writer.len() > lazy_bytes_max => break,
                 None => match self.lazy.pop_front() {
                     Some(id) => (Queue::Lazy, id),
                     None => break,
@@ -159,6 +171,11 @@ impl Store {
             }
             if log.failed && !log.rejournal {
                 log.queue = Queue::Idle;
+                continue;
+            }
+            if log.disk.unannounced {
+                log.queue = Queue::Due;
+                again.push(id);
                 continue;
             }
             let plan = if bounds.repeats && !log.rejournal {

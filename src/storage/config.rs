@@ -16,6 +16,10 @@ pub struct StoreConfig {
     pub journal_chunk_bytes: u64,
     /// A commit that has this much takes no further log.
     pub commit_bytes_max: usize,
+    /// Most that logs nobody waits for add to the journal's part of a commit, which is copied in a turn.
+    pub commit_lazy_bytes_max: usize,
+    /// Logs that one commit creates, deletes, or moves the start of: that is a turn's work too.
+    pub commit_metas_max: usize,
     /// A segment with this much to commit gets its whole blocks directly, past the journal.
     pub direct_bytes_min: usize,
     /// With more than this, a part goes ahead in each commit: the other logs wait for no more.
@@ -61,6 +65,8 @@ impl StoreConfig {
             journal_bytes: 256 << 20,
             journal_chunk_bytes: 16 << 20,
             commit_bytes_max: 4 << 20,
+            commit_lazy_bytes_max: 64 << 10,
+            commit_metas_max: 128,
             direct_bytes_min: 128 << 10,
             direct_bytes_max: 512 << 10,
             write_bytes_min: 1 << 20,

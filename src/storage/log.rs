@@ -104,6 +104,8 @@ pub struct Log {
 pub(super) struct OnDisk {
     /// The directory and `partition.metadata` are there.
     pub(super) made: bool,
+    /// No commit has taken its create entry yet.
+    pub(super) unannounced: bool,
     /// Journal chunk with the create entry, while `made` is not set.
     pub(super) created_in: Option<u64>,
     /// Jobs that are out.

@@ -26,6 +26,10 @@ use crate::base::{DetMap, Moment, Offset, TopicPartition, WallMs};
 use crate::runtime::disk::{Access, Disk, DiskFile};
 use crate::runtime::threads;
 
+/// The buffer of a commit is filled in a turn, so its pages are there from the start; few commits have
+/// more.
+const COMMIT_BUFFER_BYTES: usize = 512 << 10;
+
 impl Store {
     /// Opens the store in `config.dir`, or makes it. Blocks. `random` becomes the generation of the
     /// journal: it must differ from that of any earlier process. Logs that turn out damaged are
@@ -89,7 +93,7 @@ impl Store {
             memory: Memory::new(config.cache_bytes, config.chunk_bytes_max),
             windows: Windows::new(config.window_bytes),
             lookups: Lookups::default(),
-            writer: Some(Writer::new(64 << 10)),
+            writer: Some(Writer::new(COMMIT_BUFFER_BYTES)),
             taken: Vec::new(),
             due: VecDeque::new(),
             lazy: VecDeque::new(),

@@ -170,6 +170,7 @@ impl Store {
         let topic: Arc<str> = topic.into();
         let mut log = Log::empty(tp, Arc::clone(&topic), dir, Offset(0), self.wall);
         log.config = config;
+        log.disk.unannounced = true;
         let id = self.insert(log);
         self.metas.push_back((tp, topic, Meta::Create(id)));
         let deadline = now.plus_ms(self.config.lazy_flush_ms);

@@ -218,6 +218,15 @@ fn a_journal_that_waited_for_its_next_file_takes_requests_again_once_that_is_the
     node.store.on_commit(commit.run(), node.now, &mut events);
 }
 
+/// What has become durable, and up to where.
+fn durable(events: &mut Vec<StoreEvent>) -> Vec<(LogId, i64)> {
+    let end = |e: StoreEvent| match e {
+        StoreEvent::Durable { log, end } => Some((log, end.0)),
+        _ => None,
+    };
+    events.drain(..).filter_map(end).collect()
+}
+
 #[test]
 fn a_large_batch_is_written_in_parts_and_small_ones_are_durable_in_between() {
     let mut node = Node::new(16);
@@ -232,11 +241,7 @@ fn a_large_batch_is_written_in_parts_and_small_ones_are_durable_in_between() {
             let commit = node.store.commit(node.now).unwrap();
             node.store.on_commit(commit.run(), node.now, &mut events);
         }
-        let durable = |e: StoreEvent| match e {
-            StoreEvent::Durable { log, end } => Some((log, end.0)),
-            _ => None,
-        };
-        ends.extend(events.drain(..).filter_map(durable));
+        ends.extend(durable(&mut events));
         assert!(ends.contains(&(node.log(1), small_last.0 + 1)), "{ends:?}");
         node.acked[1].push(bytes);
         small += 1;
@@ -244,6 +249,32 @@ fn a_large_batch_is_written_in_parts_and_small_ones_are_durable_in_between() {
     }
     assert!(small >= 2, "the large batch was not in parts");
     node.acked[0].push(large);
+    node.disk.restart();
+    node.check_after_restart();
+}
+
+#[test]
+fn many_new_logs_do_not_hold_up_one_that_was_there_and_none_has_records_before_it_is_created() {
+    let mut node = Node::new(16);
+    assert!(node.produce(0, 100) && node.produce(1, 100));
+    let of = |i: u8| TopicPartition { topic: TopicId([100 + i; 16]), partition: 0 };
+    for i in 0..5 {
+        node.store.create(of(i), &format!("new-{i}"), LogConfig::default(), node.now);
+    }
+    let (bytes, last) = node.append(0, 100).unwrap();
+    let header = BatchHeader::parse(&bytes).unwrap();
+    let how = Append { leader_epoch: LeaderEpoch(0), append_time: None };
+    let newest = node.store.find(of(4)).unwrap();
+    node.store.append(newest, &bytes, &header, how, (node.now, WallMs(0))).unwrap();
+    let mut ends = Vec::new();
+    for _ in 0..5 {
+        let (commit, mut events) = (node.store.commit(node.now).unwrap(), Vec::new());
+        node.store.on_commit(commit.run(), node.now, &mut events);
+        ends.push(durable(&mut events));
+    }
+    let (old, new) = (vec![(node.log(0), last.0 + 1)], vec![(newest, 1)]);
+    assert_eq!(ends, [old, vec![], vec![], vec![], new]);
+    node.acked[0].push(bytes);
     node.disk.restart();
     node.check_after_restart();
 }

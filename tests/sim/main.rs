@@ -18,6 +18,8 @@ fn small_store(dir: &str) -> klamm::storage::StoreConfig {
         journal_bytes: 4 * (64 << 10),
         journal_chunk_bytes: 64 << 10,
         commit_bytes_max: 16 << 10,
+        commit_lazy_bytes_max: 4 << 10,
+        commit_metas_max: 1,
         direct_bytes_min: 8 << 10,
         direct_bytes_max: 12 << 10,
         write_bytes_min: 8 << 10,
