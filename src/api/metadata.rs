@@ -47,24 +47,37 @@ pub fn handle(shard: &mut Shard, call: &Call, request: MetadataRequest) -> Outco
     let Some(asked) = asked else {
         let size = image.topic_count() + image.partition_count();
         let all = move |call: &Call| {
-            let each = |(i, topic): (usize, &Arc<Topic>)| {
-                if i % TOPICS_PER_YIELD == TOPICS_PER_YIELD - 1 {
-                    cpu::yield_now();
-                }
-                describe(topic)
-            };
-            let topics = image.topics().enumerate().map(each).collect();
+            let topics = in_steps(image.topics(), |topic| describe(topic));
             call.answer(&respond(&image, topics, rights))
         };
         return answer_long(shard, call, size, all);
     };
     let mut missing = Vec::new();
-    let topics = find(&image, asked, &mut missing);
+    let found = find(&image, asked, &mut missing);
     let asks = call.version < AUTO_CREATE_FLAG_FROM || request.allow_auto_topic_creation;
     if shard.config.auto_create_topics && asks {
         auto_create(shard, missing);
     }
-    Outcome::answer(call, &respond(&image, topics, rights))
+    let size = found.iter().flatten().map(|topic| topic.partitions.len()).sum();
+    let named = move |call: &Call| {
+        let row = |topic: Found| topic.map_or_else(|row| row, |topic| describe(&topic));
+        call.answer(&respond(&image, in_steps(found, row), rights))
+    };
+    answer_long(shard, call, size, named)
+}
+
+/// The rows of an answer; a long one lets others go first now and then.
+fn in_steps<T>(
+    topics: impl IntoIterator<Item = T>,
+    row: impl Fn(T) -> MetadataResponseTopic,
+) -> Vec<MetadataResponseTopic> {
+    let each = |(i, topic)| {
+        if i % TOPICS_PER_YIELD == TOPICS_PER_YIELD - 1 {
+            cpu::yield_now();
+        }
+        row(topic)
+    };
+    topics.into_iter().enumerate().map(each).collect()
 }
 
 /// Whether a client wants to hear what it may do.
@@ -91,20 +104,19 @@ fn respond(image: &Image, topics: Vec<MetadataResponseTopic>, rights: Rights) ->
     response
 }
 
+/// A topic, or what is said of one that is not there.
+type Found = Result<Arc<Topic>, MetadataResponseTopic>;
+
 /// The topics that were asked for, each once; names that could be created go to `missing`.
-fn find(
-    image: &Image,
-    asked: Vec<MetadataRequestTopic>,
-    missing: &mut Vec<String>,
-) -> Vec<MetadataResponseTopic> {
+fn find(image: &Image, asked: Vec<MetadataRequestTopic>, missing: &mut Vec<String>) -> Vec<Found> {
     let (ids, names) = each_once(asked);
-    let by_id = ids.into_iter().map(|id| match image.topic_by_id(id) {
-        Some(topic) => describe(topic),
-        None => failed(ErrorCode::UNKNOWN_TOPIC_ID, None, id),
+    let by_id = ids.into_iter().map(|id| {
+        let unknown = || failed(ErrorCode::UNKNOWN_TOPIC_ID, None, id);
+        image.topic_by_id(id).cloned().ok_or_else(unknown)
     });
     let by_name = names.into_iter().map(|name| {
         if let Some(topic) = image.topic(&name) {
-            return describe(topic);
+            return Ok(Arc::clone(topic));
         }
         let code = if check_topic_name(&name).is_ok() {
             missing.push(name.to_string());
@@ -112,7 +124,7 @@ fn find(
         } else {
             ErrorCode::INVALID_TOPIC_EXCEPTION
         };
-        failed(code, Some(name), TopicId::ZERO)
+        Err(failed(code, Some(name), TopicId::ZERO))
     });
     by_id.chain(by_name).collect()
 }

@@ -36,11 +36,12 @@ impl Node {
                 connection.has_begun = here || self.shard.holds_controller();
             }
             Some(Ended::Joined(joined)) => {
-                connection.has_begun = false;
                 let sequence = joined.call.slot.sequence;
                 let silent = joined.answer.is_empty() && !joined.answer.is_lost;
                 let outcome = if silent { Outcome::Silent } else { Outcome::Answer(joined.answer) };
-                return connection.settle(sequence, outcome, &mut self.served);
+                // It may be the long answer to a piece.
+                connection.has_begun &= connection.pieces.is_some();
+                settle(connection, sequence, outcome, &mut self.served)?;
             }
             Some(Ended::Found(_) | Ended::Dropped) | None => {}
         }

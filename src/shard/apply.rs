@@ -27,8 +27,8 @@ use crate::shard::{CONTROLLER, Mail, Post, Shard};
 use crate::storage::{LogConfig, LogId};
 use crate::wire::codec::Codec;
 
-/// Partitions that one turn begins to lead, gives up or changes: about 100 us.
-pub(super) const PARTITIONS_PER_TURN: usize = 32;
+/// Partitions that one turn begins to lead, gives up or changes: less than 100 us.
+pub(super) const PARTITIONS_PER_TURN: usize = 4;
 
 /// An image on its way into the shard.
 #[derive(Debug)]
