@@ -23,7 +23,9 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::base::AlignedBuf;
 use crate::runtime::descriptors;
-use crate::runtime::network::{ConnectionId, NetEvent, Network, Outgoing, RecvBuf, Sent};
+use crate::runtime::network::{
+    ConnectionId, LARGE_FRAME, NetEvent, Network, Outgoing, RecvBuf, Sent,
+};
 use crate::runtime::waker::Waker;
 
 const SUBMISSIONS: u32 = 512;
@@ -31,6 +33,10 @@ const COMPLETIONS: u32 = 4096;
 const SEND_PARTS_MAX: usize = 64;
 /// Most that one turn sends to one connection: 50 us of copying.
 const SEND_MAX: usize = 256 << 10;
+/// What the receives of large frames may bring together, so that a wait which ends all of them copies no
+/// more than that; and what each of them may bring in any case.
+const LARGE_RECEIVES_MAX: usize = 512 << 10;
+const LARGE_RECEIVE_MIN: usize = 16 << 10;
 const DROP_WAITS_MAX: usize = 100;
 const DROP_WAIT: Duration = Duration::from_millis(10);
 
@@ -56,6 +62,8 @@ pub struct Front {
     connections: Slab<Connection>,
     serial: u64,
     entries: VecDeque<squeue::Entry>,
+    /// Connections that receive a large frame.
+    large_armed: usize,
     /// Accepting failed, and nothing was accepted since.
     accept_fails: bool,
     /// Descriptors of connections are below this.
@@ -65,11 +73,14 @@ pub struct Front {
     rung: &'static mut u64,
 }
 
+#[allow(clippy::struct_excessive_bools, reason = "independent marks")]
 struct Connection {
     id: ConnectionId,
     socket: Socket,
     inbox: RecvBuf,
     armed: bool,
+    /// What is armed belongs to a large frame.
+    large: bool,
     polled: bool,
     closed: bool,
 }
@@ -100,6 +111,7 @@ impl Front {
             connections: Slab::new(),
             serial: 0,
             entries: VecDeque::new(),
+            large_armed: 0,
             accept_fails: false,
             descriptors_max: descriptors::limit().saturating_sub(DESCRIPTORS_LEFT),
             waker,
@@ -223,13 +235,22 @@ impl Front {
         }
         let id = ConnectionId((self.serial << INDEX_BITS) | slot.key() as u64);
         let inbox = RecvBuf::default();
-        slot.insert(Connection { id, socket, inbox, armed: false, polled: false, closed: false });
+        slot.insert(Connection {
+            id,
+            socket,
+            inbox,
+            armed: false,
+            large: false,
+            polled: false,
+            closed: false,
+        });
         Some(id)
     }
 
     fn was_received(&mut self, index: usize, result: i32, events: &mut Vec<NetEvent>) {
         let Some(connection) = self.connections.get_mut(index) else { return };
         connection.armed = false;
+        self.large_armed -= usize::from(mem::take(&mut connection.large));
         if connection.closed {
             self.free(index);
         } else if let Ok(bytes @ 1..) = usize::try_from(result) {
@@ -314,11 +335,16 @@ impl Network for Front {
     }
 
     fn receive(&mut self, id: ConnectionId, frame_bytes: usize) {
+        let share = LARGE_RECEIVES_MAX / (self.large_armed + 1);
         let Some(connection) = self.find(id).filter(|c| !c.armed) else { return };
         connection.armed = true;
+        connection.large = frame_bytes > LARGE_FRAME;
+        let most = if connection.large { share.max(LARGE_RECEIVE_MIN) } else { usize::MAX };
         let fd = types::Fd(connection.socket.as_raw_fd());
         let room = connection.inbox.room(frame_bytes);
-        let entry = opcode::Recv::new(fd, room.as_mut_ptr(), room.len() as u32).build();
+        let room_bytes = room.len().min(most) as u32;
+        let entry = opcode::Recv::new(fd, room.as_mut_ptr(), room_bytes).build();
+        self.large_armed += usize::from(frame_bytes > LARGE_FRAME);
         let data = (RECEIVE << KIND_SHIFT) | (id.0 & INDEX_MASK);
         self.entries.push_back(entry.user_data(data));
     }
