@@ -5,10 +5,16 @@
 //! When no log needs the chunks any more, the node's checkpoint files are written, then
 //! `journal/generation`, and the chunks are free. Commits go on meanwhile.
 //!
+//! A turn looks at few logs, however many there are ([`Store::step_checkpoint`]).
+//!
 //! A deletion that is not yet durable holds a checkpoint up: a crash would bring back a log that
 //! lacks what the freed chunks had.
 //!
 //! Invariant K1: a chunk is freed only after the files that make it unnecessary are on disk.
+
+use std::mem;
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::config::StoreConfig;
 use super::jobs::{CheckpointWork, Job, LogLine, Work};
@@ -18,6 +24,8 @@ use super::tail::block_floor;
 use super::{LogId, StorageError};
 use crate::base::Moment;
 
+/// Between two turns that look at logs: what is found to be done goes out meanwhile.
+const STEP_EVERY: Duration = Duration::from_micros(200);
 /// Until a checkpoint is tried again that found no chunk to free.
 const RETRY_MS: i64 = 50;
 
@@ -25,10 +33,22 @@ const RETRY_MS: i64 = 50;
 pub(super) struct Checkpoint {
     /// Newest chunk that is to be freed.
     upto: u64,
+    /// Logs with something in these chunks that were not looked at; one may be there several times.
+    unseen: Vec<LogId>,
     /// Logs that still need one of them.
     waiting: usize,
-    /// The checkpoint files are being written.
-    writing: bool,
+    stage: Stage,
+    /// When the next logs are looked at.
+    step_at: Moment,
+}
+
+enum Stage {
+    /// Logs are on their way out of the chunks.
+    Settling,
+    /// None needs them any more. The lines of the files so far, of logs before this one.
+    Listing(Vec<LogLine>, usize),
+    /// The files are being written.
+    Writing,
 }
 
 /// What a log needs before the chunks can go.
@@ -57,23 +77,56 @@ impl Store {
             return;
         };
         (self.checkpoint_wanted, self.checkpoint_bytes) = (false, 0);
-        let mut ids: Vec<_> =
-            self.ring.live().filter(|l| l.number <= upto).flat_map(|l| l.logs.clone()).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        let mut waiting = Vec::new();
-        for id in ids {
-            if let Some(log) = self.log_mut(id) {
-                log.in_checkpoint = true;
-                waiting.push(id);
+        let freed = self.ring.live().filter(|l| l.number <= upto);
+        let unseen = freed.flat_map(|l| l.logs.iter().copied()).collect();
+        self.metrics.checkpoints += 1;
+        let stage = Stage::Settling;
+        self.checkpoint = Some(Checkpoint { upto, unseen, waiting: 0, stage, step_at: now });
+        self.finish_checkpoint();
+    }
+
+    /// When [`Store::step_checkpoint`] has something to do.
+    pub(super) fn checkpoint_step_at(&self) -> Moment {
+        let goes_on =
+            |c: &&Checkpoint| !c.unseen.is_empty() || matches!(c.stage, Stage::Listing(..));
+        self.checkpoint.as_ref().filter(goes_on).map_or(Moment::NEVER, |c| c.step_at)
+    }
+
+    /// Goes on with the checkpoint that runs.
+    pub(super) fn step_checkpoint(&mut self, now: Moment) {
+        if self.checkpoint_step_at() > now {
+            return;
+        }
+        let logs_max = self.config.checkpoint_step_logs;
+        for _ in 0..logs_max {
+            let Some(id) = self.checkpoint.as_mut().and_then(|c| c.unseen.pop()) else { break };
+            if let Some(log) = self.log_mut(id)
+                && !mem::replace(&mut log.in_checkpoint, true)
+            {
+                self.checkpoint.iter_mut().for_each(|c| c.waiting += 1);
+                self.settle(id);
             }
         }
-        self.metrics.checkpoints += 1;
-        self.checkpoint = Some(Checkpoint { upto, waiting: waiting.len() + 1, writing: false });
-        for id in waiting {
-            self.settle(id);
+        let Some(checkpoint) = &mut self.checkpoint else { return };
+        checkpoint.step_at = now + STEP_EVERY;
+        let Stage::Listing(lines, at) = &mut checkpoint.stage else {
+            return self.finish_checkpoint();
+        };
+        let logs = self.logs.iter().skip(*at).take(logs_max).flatten().map(|log| &**log);
+        lines.extend(logs.filter_map(Log::checkpoint_line));
+        *at += logs_max;
+        if *at < self.logs.len() {
+            return;
         }
-        self.checkpoint_log_settled();
+        let work = CheckpointWork {
+            dir: self.config.dir.clone(),
+            logs: mem::take(lines),
+            generation: self.generation,
+            first_sequence: self.ring.first_sequence_after(checkpoint.upto),
+            upto: checkpoint.upto,
+        };
+        checkpoint.stage = Stage::Writing;
+        self.queues.urgent.push_back(Job { log: None, work: Work::Checkpoint(Box::new(work)) });
     }
 
     /// Moves a log on its way out of the chunks that are to be freed.
@@ -110,35 +163,32 @@ impl Store {
         self.finish_checkpoint();
     }
 
-    /// Writes the checkpoint files once nothing needs the chunks any more.
+    /// Goes on to the checkpoint files once nothing needs the chunks any more.
     pub(super) fn finish_checkpoint(&mut self) {
         let Some(checkpoint) = &mut self.checkpoint else { return };
-        if checkpoint.waiting > 0 || checkpoint.writing {
+        let settles = matches!(checkpoint.stage, Stage::Settling);
+        if !settles || checkpoint.waiting > 0 || !checkpoint.unseen.is_empty() {
             return;
         }
         let upto = checkpoint.upto;
         if self.removals.going.values().any(|r| r.chunk <= Some(upto)) {
             return;
         }
-        checkpoint.writing = true;
-        let work = CheckpointWork {
-            dir: self.config.dir.clone(),
-            logs: self.checkpoint_lines(),
-            generation: self.generation,
-            first_sequence: self.ring.first_sequence_after(upto),
-            upto,
-        };
-        self.queues.urgent.push_back(Job { log: None, work: Work::Checkpoint(Box::new(work)) });
+        checkpoint.stage = Stage::Listing(Vec::with_capacity(self.logs.len()), 0);
+    }
+
+    /// A log is deleted: what was listed of it must not be written.
+    pub(super) fn list_anew(&mut self) {
+        if let Some(checkpoint) = &mut self.checkpoint
+            && matches!(checkpoint.stage, Stage::Listing(..))
+        {
+            checkpoint.stage = Stage::Settling;
+        }
     }
 
     /// Per log: recovery point, log start, high watermark.
     pub(super) fn checkpoint_lines(&self) -> Vec<LogLine> {
-        let logs = self.logs.iter().flatten().map(|log| &**log);
-        let line = |l: &Log| {
-            let offsets = [l.progress.recovery_point, l.log_start, l.durable_end];
-            (std::sync::Arc::clone(&l.topic), l.tp.partition, offsets)
-        };
-        logs.filter(|l| l.disk.made).map(line).collect()
+        self.logs.iter().flatten().filter_map(|log| log.checkpoint_line()).collect()
     }
 
     /// The journal is full. When that is since a log's segments cannot be written, nothing frees
@@ -150,7 +200,7 @@ impl Store {
         };
         let by = self.logs.iter().flatten().map(|l| &**l).find(held).map(|log| log.dir.clone());
         if let Some(dir) = by {
-            let mut events = std::mem::take(&mut self.events);
+            let mut events = mem::take(&mut self.events);
             self.fail_all(StorageError::JournalHeld { dir }, &mut events);
             self.events = events;
         }
@@ -179,6 +229,12 @@ impl Store {
 }
 
 impl Log {
+    fn checkpoint_line(&self) -> Option<LogLine> {
+        let offsets = [self.progress.recovery_point, self.log_start, self.durable_end];
+        let line = || (Arc::clone(&self.topic), self.tp.partition, offsets);
+        self.disk.made.then(line)
+    }
+
     /// What this log needs before chunks up to `upto` can go.
     fn need(&self, upto: u64, config: &StoreConfig) -> Need {
         let created = self.disk.created_in.is_some_and(|c| c <= upto);

@@ -44,6 +44,8 @@ pub struct StoreConfig {
     pub checkpoint_ms: i64,
     /// Bytes committed after which it is too: about what recovery reads in a second.
     pub checkpoint_bytes: u64,
+    /// Logs that one step of that looks at.
+    pub checkpoint_step_logs: usize,
     /// New index entries of a segment from which a checkpoint writes them: less is scanned in no
     /// time.
     pub index_entries_min: usize,
@@ -79,6 +81,7 @@ impl StoreConfig {
             jobs_max: 8,
             checkpoint_ms: 60_000,
             checkpoint_bytes: 128 << 20,
+            checkpoint_step_logs: 64,
             index_entries_min: 256,
             lazy_flush_ms: 1_000,
             lazy_flush_bytes: 1 << 20,

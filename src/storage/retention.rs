@@ -20,6 +20,7 @@ impl Store {
     pub fn on_time(&mut self, now: Moment, wall: WallMs) {
         self.wall = wall;
         self.start_checkpoint(now);
+        self.step_checkpoint(now);
         if self.retention_at > now {
             return;
         }

@@ -204,6 +204,7 @@ impl Store {
         });
         self.metas.push_back((log.tp, Arc::clone(&log.topic), Meta::Delete(id)));
         self.metas_deadline = Moment::default();
+        self.list_anew();
         if log.in_checkpoint {
             self.checkpoint_log_settled();
         }
@@ -392,7 +393,7 @@ impl Store {
         if self.failed {
             return Moment::NEVER;
         }
-        let mut next = self.retention_at;
+        let mut next = self.retention_at.min(self.checkpoint_step_at());
         if self.writer.is_some() {
             if self.checkpoint_wanted && self.checkpoint.is_none() {
                 next = next.min(self.checkpoint_at);

@@ -24,6 +24,7 @@ fn small_store(dir: &str) -> klamm::storage::StoreConfig {
         direct_bytes_max: 12 << 10,
         write_bytes_min: 8 << 10,
         write_bytes_max: 16 << 10,
+        checkpoint_step_logs: 1,
         cache_bytes: 64 << 10,
         chunk_bytes_max: 32 << 10,
         read_bytes: 8 << 10,
