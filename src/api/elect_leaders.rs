@@ -3,8 +3,11 @@
 //! A partition has one replica, so no election can change anything: a partition is led as it
 //! should be, or the node that could lead it is away.
 
+use std::sync::Arc;
+
 use crate::api::Outcome;
 use crate::api::change::clipped;
+use crate::api::pieces::answer_long;
 use crate::image::{Image, Partition};
 use crate::msg;
 use crate::shard::{Call, Shard};
@@ -23,24 +26,27 @@ type Verdict = (ErrorCode, Option<StrBytes>);
 
 /// Serves the request; a null list of topics asks for all, and then only failures are told.
 pub fn handle(shard: &mut Shard, call: &Call, request: ElectLeadersRequest) -> Outcome {
-    let image = &shard.image;
-    let kind = request.election_type;
-    let refused = refusal(&request);
-    let replica_election_results = match (&refused, request.topic_partitions) {
-        (_, Some(topics)) => topics
-            .into_iter()
-            .map(|t| {
-                named(t, |topic, i| refused.clone().unwrap_or_else(|| elect(image, topic, i, kind)))
-            })
-            .collect(),
-        (Some(_), None) => Vec::new(),
-        (None, None) => every(image, kind),
+    let image = Arc::clone(&shard.image);
+    let size = match &request.topic_partitions {
+        Some(topics) => topics.iter().map(|t| t.partitions.len()).sum(),
+        None => image.topic_count() + image.partition_count(),
+    };
+    answer_long(shard, call, size, move |call| call.answer(&respond(&image, call, request)))
+}
+
+fn respond(image: &Image, call: &Call, request: ElectLeadersRequest) -> ElectLeadersResponse {
+    let (kind, refused) = (request.election_type, refusal(&request));
+    let verdict = |topic: &str, i| refused.clone().unwrap_or_else(|| elect(image, topic, i, kind));
+    let replica_election_results = match request.topic_partitions {
+        Some(topics) => topics.into_iter().map(|t| named(t, verdict)).collect(),
+        None if refused.is_some() => Vec::new(),
+        None => every(image, kind),
     };
     let mut response = msg!(ElectLeadersResponse { replica_election_results });
     if let Some((code, _)) = refused.filter(|_| call.version >= ERROR_FROM) {
         response.error_code = code.0;
     }
-    Outcome::answer(call, &response)
+    response
 }
 
 /// What speaks against the request as a whole. One that names nothing is always fine.

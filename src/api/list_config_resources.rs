@@ -1,10 +1,14 @@
 //! ListConfigResources (key 74): which resources there are to describe.
 
+use std::sync::Arc;
+
 use kafka_wire::list_config_resources_response::ConfigResource;
 
 use crate::api::Outcome;
+use crate::api::pieces::answer_long;
 use crate::api::resources::{BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP, TOPIC};
 use crate::config::Level;
+use crate::image::Image;
 use crate::msg;
 use crate::shard::{Call, Shard};
 use crate::wire::messages::{
@@ -30,16 +34,18 @@ pub fn handle(shard: &mut Shard, call: &Call, request: ListConfigResourcesReques
     }
     types.sort_unstable();
     types.dedup();
-    let resources = types.iter().flat_map(|&resource_type| {
-        let row = move |resource_name| msg!(ConfigResource { resource_name, resource_type });
-        names(shard, resource_type).into_iter().map(row)
-    });
-    let config_resources = resources.collect();
-    Outcome::answer(call, &msg!(ListConfigResourcesResponse { config_resources }))
+    let image = Arc::clone(&shard.image);
+    answer_long(shard, call, image.topic_count(), move |call| {
+        let resources = types.iter().flat_map(|&resource_type| {
+            let row = move |resource_name| msg!(ConfigResource { resource_name, resource_type });
+            names(&image, resource_type).into_iter().map(row)
+        });
+        let config_resources = resources.collect();
+        call.answer(&msg!(ListConfigResourcesResponse { config_resources }))
+    })
 }
 
-fn names(shard: &Shard, resource_type: i8) -> Vec<StrBytes> {
-    let image = &shard.image;
+fn names(image: &Image, resource_type: i8) -> Vec<StrBytes> {
     let configured = |level| {
         let of_level = image.configured().filter(move |r| r.level == level);
         of_level.map(|r| (&*r.name).into()).collect()
