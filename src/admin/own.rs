@@ -109,6 +109,8 @@ pub(super) fn write(page: &mut Page, nodes: &[Seen<'_>]) {
             ("events", f64::from(turn.events)),
             ("results", f64::from(turn.results)),
             ("mail", f64::from(turn.mail)),
+            ("applied", f64::from(turn.applied)),
+            ("committed_bytes", turn.committed_bytes as f64),
             ("requests", f64::from(turn.requests)),
             ("request_bytes", turn.request_bytes as f64),
             ("answers", f64::from(turn.answers)),

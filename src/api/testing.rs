@@ -169,7 +169,7 @@ impl World {
             let mut idle = true;
             for shard in &mut self.shards {
                 change::create_missing(shard);
-                idle &= !shard.apply_slice();
+                idle &= shard.apply_slice() == 0;
                 if let Some(commit) = shard.store.commit(Moment(0)) {
                     let mut events = Vec::new();
                     shard.store.on_commit(commit.run(), Moment(0), &mut events);

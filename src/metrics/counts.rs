@@ -127,6 +127,10 @@ pub struct Turn {
     pub results: u32,
     /// Mail of siblings.
     pub mail: u32,
+    /// Partitions that it began to lead, gave up or changed.
+    pub applied: u32,
+    /// Bytes that it put into the journal's buffer.
+    pub committed_bytes: u64,
     /// Requests.
     pub requests: u32,
     /// Their bytes.

@@ -183,7 +183,8 @@ impl Node {
         self.events = events;
         self.shard.on_time();
         self.loads = self.shard.load();
-        let applies = self.shard.in_slice && self.shard.apply_slice();
+        let applied = if self.shard.in_slice { self.shard.apply_slice() } else { 0 };
+        self.work.applied = applied as u32;
         if self.shard.ready && !self.accepting && self.stopping_until.is_none() {
             self.accepting = true;
             outside.start_accepting();
@@ -191,7 +192,7 @@ impl Node {
         self.admit_waiting(outside);
         self.close_idle(outside);
         self.mind_memory(outside);
-        let has_slice = self.shard.in_slice && !applies;
+        let has_slice = self.shard.in_slice && applied == 0;
         if has_slice && let Some((to, mut counts)) = self.shard.observe_slice() {
             self.add_counts(&mut counts);
             self.tell(&to, Some(counts));
@@ -204,6 +205,7 @@ impl Node {
             api::change::create_missing(&mut self.shard);
         }
         if let Some(commit) = self.shard.store.commit(self.shard.now) {
+            self.work.committed_bytes = commit.journal_bytes() as u64;
             outside.start_commit(commit);
         }
         self.send_all(outside);

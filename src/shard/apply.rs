@@ -48,10 +48,10 @@ impl Shard {
         self.applying.push_back(Application { steps, number, plain: None });
     }
 
-    /// Goes on with the images that wait. Returns whether there was something to do.
-    pub fn apply_slice(&mut self) -> bool {
-        let is_busy = !self.applying.is_empty();
-        let mut room = if self.ready { self.apply_max } else { usize::MAX };
+    /// Goes on with the images that wait. Returns how many partitions, and ends of images, that were.
+    pub fn apply_slice(&mut self) -> usize {
+        let most = if self.ready { self.apply_max } else { usize::MAX };
+        let mut room = most;
         while room > 0
             && let Some(mut first) = self.applying.pop_front()
         {
@@ -64,7 +64,7 @@ impl Shard {
             self.take_step(&step, &mut first);
             self.applying.push_front(first);
         }
-        is_busy
+        most - room
     }
 
     fn end_application(&mut self, ended: &Application) {

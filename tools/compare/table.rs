@@ -230,7 +230,7 @@ fn longest_turns(t: &mut String, report: &Report) {
         t.push_str(
             "\n## The longest turn of Klamm in the measured time\n\nBy processor time, of the round with the \
              longest one. A turn with much to do takes long; one with little to do that takes more than 100 us \
-             was delayed by a slice of other work.\n\n\
+             was delayed, by a slice of other work or by the machine.\n\n\
              | workload | us | what it did | turns | above 131 us | ready, without a core: ms |\n\
              |---|--:|---|--:|--:|--:|\n",
         );

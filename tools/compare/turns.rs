@@ -11,10 +11,12 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// The bucket of the histogram that begins above 100 us, which no slice of other work may add.
 const LONG_S: f64 = 0.000_131_072;
 /// What a turn does: the label of the metric, and the name of the value.
-pub(crate) const DID: [(&str, &str); 6] = [
+pub(crate) const DID: [(&str, &str); 8] = [
     ("events", "longest_turn_events"),
     ("results", "longest_turn_results"),
     ("mail", "longest_turn_mail"),
+    ("applied", "longest_turn_applied"),
+    ("committed_bytes", "longest_turn_committed_bytes"),
     ("requests", "longest_turn_requests"),
     ("request_bytes", "longest_turn_request_bytes"),
     ("answers", "longest_turn_answers"),
