@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use crate::api::Outcome;
-use crate::controller::{Controller, ControllerError};
-use crate::image::Record;
+use crate::controller::{Controller, ControllerError, split_random};
+use crate::image::{Image, Record};
+use crate::shard::metadata::{Decided, Ready};
 use crate::shard::{CONTROLLER, Call, Mail, Post, Shard};
 use crate::wire::messages::KafkaMessage;
 use crate::wire::{ErrorCode, StrBytes};
@@ -17,6 +18,9 @@ const MESSAGE_CHARS_MAX: usize = 1024;
 pub(super) const DELETED_PER_TURN: usize = 32;
 /// Topics that one turn creates, or partitions of these: as long, since the answer describes them.
 pub(super) const CREATED_PER_TURN: usize = 8;
+
+/// Partitions that a turn decides on.
+const AT_ONCE_MAX: usize = 64;
 
 /// What became of one item of a request.
 pub(super) type Result<T> = std::result::Result<T, Refused>;
@@ -85,6 +89,35 @@ pub(super) fn decide<R>(shard: &mut Shard, f: impl FnOnce(&mut Controller<'_>) -
     f(&mut Controller::new(&image, shard.node, &config, &mut shard.random))
 }
 
+/// Decides on a change of `size` partitions, at once or, when they are many, on the opener; writes the
+/// records, and answers when they are applied.
+pub(super) fn change<K: Clone + 'static, T: 'static, M: KafkaMessage>(
+    shard: &mut Shard,
+    call: &Call,
+    size: usize,
+    decide: impl Fn(&mut Controller<'_>) -> (Vec<Record>, Vec<(K, Result<T>)>) + Send + 'static,
+    respond: impl Fn(&Image, &[(K, Result<T>)]) -> M + Send + 'static,
+) -> Outcome {
+    if size <= AT_ONCE_MAX {
+        let image = Arc::clone(shard.latest());
+        let (records, results) = self::decide(shard, decide);
+        return settle(shard, call, &records, results, |results| respond(&image, results));
+    }
+    let (config, node, wall) = (Arc::clone(&shard.config), shard.node, shard.wall);
+    let seed = split_random(&mut shard.random);
+    let of = call.clone();
+    shard.propose_long(call.slot, move |image| {
+        let mut random = seed;
+        let (records, mut results) =
+            decide(&mut Controller::new(image, node, &config, &mut random));
+        let answer = of.answer(&respond(image, &results));
+        let ready = (!records.is_empty()).then(|| Ready::new(image, &records, wall));
+        refuse_all(&mut results, "the metadata log failed");
+        Decided { ready, answer, otherwise: of.answer(&respond(image, &results)) }
+    });
+    Outcome::Parked
+}
+
 /// Writes the records and answers when they are applied; at once when there are none. When they
 /// cannot be written, every item that was decided on is refused instead.
 pub(super) fn settle<K, T, M: KafkaMessage>(
@@ -102,12 +135,16 @@ pub(super) fn settle<K, T, M: KafkaMessage>(
         Ok(()) => Outcome::Parked,
         Err(e) => {
             tracing::error!(error = %e, "a metadata change could not be written");
-            let refused = Refused::new(ErrorCode::KAFKA_STORAGE_ERROR, &e.to_string());
-            for (_, result) in results.iter_mut().filter(|(_, r)| r.is_ok()) {
-                *result = Err(refused.clone());
-            }
+            refuse_all(&mut results, &e.to_string());
             Outcome::answer(call, &respond(&results))
         }
+    }
+}
+
+fn refuse_all<K, T>(results: &mut [(K, Result<T>)], why: &str) {
+    let refused = Refused::new(ErrorCode::KAFKA_STORAGE_ERROR, why);
+    for (_, result) in results.iter_mut().filter(|(_, r)| r.is_ok()) {
+        *result = Err(refused.clone());
     }
 }
 

@@ -4,9 +4,9 @@ use kafka_wire::create_partitions_request::CreatePartitionsTopic;
 use kafka_wire::create_partitions_response::CreatePartitionsTopicResult;
 
 use crate::api::Outcome;
-use crate::api::change::{Refused, Result, decide, error_of, settle};
+use crate::api::change::{Refused, Result, change, error_of};
 use crate::base::NodeId;
-use crate::controller::{ControllerError, MorePartitions};
+use crate::controller::{Controller, ControllerError, MorePartitions};
 use crate::msg;
 use crate::shard::{Call, Shard};
 use crate::wire::messages::{
@@ -15,11 +15,15 @@ use crate::wire::messages::{
 
 /// Serves the request.
 pub fn handle(shard: &mut Shard, call: &Call, request: CreatePartitionsRequest) -> Outcome {
-    let topics = request.topics.into_iter().map(more_partitions).collect();
+    let count = |t: &CreatePartitionsTopic| usize::try_from(t.count).unwrap_or(0);
+    let size = request.topics.iter().map(count).sum();
+    let topics: Vec<_> = request.topics.into_iter().map(more_partitions).collect();
     let validate_only = request.validate_only;
-    let (records, results) = decide(shard, |c| c.create_partitions(topics, validate_only));
-    let results = results.into_iter().map(|(name, r)| (name, r.map_err(refused))).collect();
-    settle(shard, call, &records, results, |results| {
+    let decide = move |c: &mut Controller<'_>| {
+        let (records, results) = c.create_partitions(topics.clone(), validate_only);
+        (records, results.into_iter().map(|(name, r)| (name, r.map_err(refused))).collect())
+    };
+    change(shard, call, size, decide, |_, results: &[(String, Result<()>)]| {
         msg!(CreatePartitionsResponse { results: results.iter().map(row).collect() })
     })
 }

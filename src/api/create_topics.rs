@@ -1,15 +1,18 @@
 //! CreateTopics (key 19): each topic by itself; the answer describes what was made.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use kafka_wire::create_topics_request::CreatableTopic;
 use kafka_wire::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
 
 use crate::api::Outcome;
-use crate::api::change::{Refused, Result, decide, error_of, settle};
+use crate::api::change::{Refused, Result, change, error_of};
 use crate::base::NodeId;
 use crate::config::{Overrides, describe};
-use crate::controller::{ControllerError, CreatedTopic, NewTopic, PARTITIONS_PER_REQUEST_MAX};
+use crate::controller::{
+    Controller, ControllerError, CreatedTopic, NewTopic, PARTITIONS_PER_REQUEST_MAX,
+};
 use crate::msg;
 use crate::shard::{Call, Shard};
 use crate::wire::messages::{self as kafka_wire, CreateTopicsRequest, CreateTopicsResponse};
@@ -19,13 +22,16 @@ const DESCRIBED_FROM: i16 = 5;
 
 /// Serves the request.
 pub fn handle(shard: &mut Shard, call: &Call, request: CreateTopicsRequest) -> Outcome {
-    let topics = request.topics.into_iter().map(new_topic).collect();
+    let size = request.topics.iter().map(partitions_of).sum();
+    let topics: Vec<_> = request.topics.into_iter().map(new_topic).collect();
     let validate_only = request.validate_only;
-    let (records, results) = decide(shard, |c| c.create_topics(topics, validate_only));
-    let (image, config, node) = (shard.latest().clone(), shard.config.clone(), shard.node);
-    let results = results.into_iter().map(|(name, r)| (name, r.map_err(Refused::from))).collect();
+    let decide = move |c: &mut Controller<'_>| {
+        let (records, results) = c.create_topics(topics.clone(), validate_only);
+        (records, results.into_iter().map(|(name, r)| (name, r.map_err(Refused::from))).collect())
+    };
+    let (config, node) = (Arc::clone(&shard.config), shard.node);
     let described = call.version >= DESCRIBED_FROM;
-    settle(shard, call, &records, results, |results| {
+    change(shard, call, size, decide, move |image, results: &[(String, Result<CreatedTopic>)]| {
         let layers = image.layers(node, &config);
         let of = |own: &Overrides| describe::topic(own, &layers).into_iter().map(entry).collect();
         // Most topics have no settings of their own, and describing them takes a while.
@@ -38,6 +44,11 @@ pub fn handle(shard: &mut Shard, call: &Call, request: CreateTopicsRequest) -> O
         };
         msg!(CreateTopicsResponse { topics: results.iter().map(row).collect() })
     })
+}
+
+/// Partitions that a topic asks for, as far as it says.
+pub(super) fn partitions_of(topic: &CreatableTopic) -> usize {
+    usize::try_from(topic.num_partitions).unwrap_or(0).max(topic.assignments.len()).max(1)
 }
 
 /// The answer to a request for more partitions than one may create.
@@ -99,7 +110,9 @@ fn entry(entry: describe::Entry) -> CreatableTopicConfigs {
 mod tests {
     use super::*;
     use crate::api::testing::World;
+    use crate::shard::{ShardIndex, Slot};
     use crate::wire::ErrorCode;
+    use std::net::{IpAddr, Ipv4Addr};
 
     fn request(name: &str) -> CreateTopicsRequest {
         let topic =
@@ -118,6 +131,29 @@ mod tests {
             let topic = shard.image.topic("a").unwrap();
             assert_eq!(topic.id, created.topic_id.into());
             assert!(shard.partitions.topic("a").is_ok());
+        }
+    }
+
+    #[test]
+    fn a_large_topic_is_decided_beside_the_turn_and_anew_when_another_change_came_first() {
+        let mut world = World::new(2, "");
+        let mut large = request("large");
+        large.topics[0].num_partitions = 200;
+        let slot = Slot { shard: ShardIndex(0), connection: 9, sequence: 0 };
+        let (peer, client_id) = (IpAddr::V4(Ipv4Addr::LOCALHOST), "".into());
+        let call = Call { slot, api_key: 19, version: 7, correlation_id: 0, client_id, peer };
+        let outcome = handle(&mut world.shards[0], &call, large.clone());
+        assert!(matches!(outcome, Outcome::Parked), "{outcome:?}");
+        let decided = world.shards[0].openings.next_change().unwrap().run();
+        let small: CreateTopicsResponse = world.ask(1, 7, &request("small"));
+        assert_eq!(small.topics[0].error_code, 0);
+        world.shards[0].on_decided(decided);
+        assert!(world.shards[0].latest().topic("large").is_none(), "that was too late");
+        let again: CreateTopicsResponse = world.ask(1, 7, &large);
+        assert_eq!(again.topics[0].error_code, ErrorCode::TOPIC_ALREADY_EXISTS.0);
+        for shard in &world.shards {
+            let partitions = |name| shard.image.topic(name).unwrap().partitions.len();
+            assert_eq!((partitions("large"), partitions("small")), (200, 2));
         }
     }
 

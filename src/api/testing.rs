@@ -148,7 +148,7 @@ impl World {
             }
             Ended::Cut(cut) => cut.pieces.ok()?,
             Ended::Joined(joined) => return Some(joined.answer),
-            Ended::Found(_) => panic!("nobody asked for that"),
+            Ended::Found(_) | Ended::Changed(_) => panic!("nobody asked for that"),
             Ended::Dropped => return self.carry_out(slot),
         };
         while let Some(frame) = pieces.next_frame() {
@@ -178,7 +178,7 @@ impl World {
                     }
                     idle = false;
                 }
-                idle &= !shard.load() && !look_up(shard);
+                idle &= !shard.load() && !look_up(shard) && !decide_long(shard);
                 shard.fetches.begin_slice();
                 shard.answer_fetches();
                 idle &= !shard.fetches.has_slices() && shard.missing.is_empty();
@@ -223,6 +223,13 @@ fn look_up(shard: &mut Shard) -> bool {
     for event in &events {
         shard.on_store_event(event);
     }
+    true
+}
+
+/// Lets the opener decide on a large change, if there is one.
+fn decide_long(shard: &mut Shard) -> bool {
+    let Some(change) = shard.openings.next_change() else { return false };
+    shard.on_decided(change.run());
     true
 }
 

@@ -21,6 +21,7 @@ mod placement;
 mod reassign;
 mod topics;
 
+use std::mem;
 use std::ops::Range;
 
 use crate::base::{NodeId, TopicId};
@@ -79,8 +80,8 @@ impl<'a> Controller<'a> {
     fn new_id(&mut self) -> TopicId {
         loop {
             let mut bytes = [0; 16];
-            bytes[..8].copy_from_slice(&self.next_random().to_be_bytes());
-            bytes[8..].copy_from_slice(&self.next_random().to_be_bytes());
+            bytes[..8].copy_from_slice(&next_random(self.random).to_be_bytes());
+            bytes[8..].copy_from_slice(&next_random(self.random).to_be_bytes());
             bytes[6] = 0x40 | (bytes[6] & 0x0f);
             bytes[8] = 0x80 | (bytes[8] & 0x3f);
             let id = TopicId(bytes);
@@ -89,15 +90,22 @@ impl<'a> Controller<'a> {
             }
         }
     }
+}
 
-    /// SplitMix64.
-    fn next_random(&mut self) -> u64 {
-        *self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = *self.random;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
+/// SplitMix64 counts in these steps.
+const RANDOM_STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// A series of random numbers for a decision that is made elsewhere: `state` goes on far behind it.
+pub fn split_random(state: &mut u64) -> u64 {
+    mem::replace(state, state.wrapping_add(RANDOM_STEP << 20))
+}
+
+fn next_random(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(RANDOM_STEP);
+    let mut z = *state;
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
 }
 
 /// Gives out a producer id from `block`, which a record has reserved; reserves another when the

@@ -43,7 +43,7 @@ impl Node {
                 connection.has_begun &= connection.pieces.is_some();
                 settle(connection, sequence, outcome, &mut self.served)?;
             }
-            Some(Ended::Found(_) | Ended::Dropped) | None => {}
+            Some(Ended::Found(_) | Ended::Changed(_) | Ended::Dropped) | None => {}
         }
         if connection.pieces.as_ref().is_some_and(|pieces| pieces.are_done()) {
             if let Some(pieces) = connection.pieces.take() {

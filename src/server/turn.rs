@@ -276,6 +276,10 @@ impl Node {
                     self.shard.store.on_lookup(found, &mut events);
                     continue;
                 }
+                Ended::Changed(change) => {
+                    self.shard.on_decided(change);
+                    continue;
+                }
                 ended => ended,
             };
             let Some(slot) = ended.slot() else { continue };

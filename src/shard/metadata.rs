@@ -5,15 +5,23 @@
 //! mailed to all siblings, and applied by each shard (`shard::apply`) -> when every one of them has
 //! done so, the answer leaves. So a client that was told of a change sees it on every node.
 //!
+//! What takes long to decide (a topic of thousands of partitions) is decided, and made ready to be
+//! written, by the opener, on the image that is the latest then ([`LongChange`]). If another change has
+//! come first when it is back, it is decided anew; so nobody waits for it.
+//!
 //! Invariants:
 //! - M1. Images are published in the order of their records, and only when those are durable.
 //! - M2. `latest` is the last published image plus all records that are on their way.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
 
-use crate::base::{Offset, TopicId, TopicPartition};
+use bytes::Bytes;
+
+use crate::base::{Offset, TopicId, TopicPartition, WallMs};
 use crate::image::{self, Delta, Image, Record};
+use crate::shard::opening::Chore;
 use crate::shard::{Mail, Post, Shard, ShardIndex, Slot};
 use crate::storage::{LogId, StorageError};
 use crate::wire::codec::Codec;
@@ -116,7 +124,79 @@ pub enum ProposeError {
     Codec(#[from] crate::wire::codec::CodecError),
 }
 
+/// A change that could be written at once, on the image that it was decided on.
+pub struct Ready {
+    image: Arc<Image>,
+    delta: Arc<Delta>,
+    batch: Bytes,
+}
+
+impl Ready {
+    /// Works out the next image, and the batch that makes it.
+    ///
+    /// # Errors
+    /// [`ProposeError`].
+    pub fn new(on: &Image, records: &[Record], wall: WallMs) -> Result<Self, ProposeError> {
+        let (image, delta) = on.apply(records)?;
+        let mut builder = BatchBuilder::default();
+        for value in image::encode(records) {
+            builder.push(wall.0, None, Some(&value), &[]);
+        }
+        let batch = builder.build(Codec::None, ProducerStamp::NONE)?;
+        Ok(Self { image: Arc::new(image), delta: Arc::new(delta), batch })
+    }
+}
+
+/// What was decided on a request.
+pub struct Decided {
+    /// What is to be written; nothing, when the answer is all of it.
+    pub ready: Option<Result<Ready, ProposeError>>,
+    /// The answer once that is applied.
+    pub answer: Answer,
+    /// The answer when it cannot be written.
+    pub otherwise: Answer,
+}
+
+/// How often a change is decided anew by the opener; after that the turn does it.
+const TRIES_MAX: u32 = 8;
+
+/// A change that takes long to decide.
+pub struct LongChange {
+    slot: Slot,
+    on: Arc<Image>,
+    decide: Box<dyn Fn(&Image) -> Decided + Send>,
+    decided: Option<Decided>,
+    tries: u32,
+}
+
+impl LongChange {
+    /// For the opener.
+    #[must_use]
+    pub fn run(mut self) -> Self {
+        self.tries += 1;
+        self.decided = Some((self.decide)(&self.on));
+        self
+    }
+}
+
+impl fmt::Debug for LongChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LongChange").field("slot", &self.slot).finish_non_exhaustive()
+    }
+}
+
 impl Shard {
+    /// Has the opener decide on a change; its answer leaves as that of [`Shard::propose`].
+    pub fn propose_long(
+        &mut self,
+        slot: Slot,
+        decide: impl Fn(&Image) -> Decided + Send + 'static,
+    ) {
+        let (on, decide) = (Arc::clone(self.latest()), Box::new(decide));
+        let change = LongChange { slot, on, decide, decided: None, tries: 0 };
+        self.openings.push(Chore::Change(change));
+    }
+
     /// The image that the next decision starts from; on other shards the one that is applied.
     pub fn latest(&self) -> &Arc<Image> {
         self.publisher.as_ref().map_or(&self.image, |c| &c.latest)
@@ -132,20 +212,43 @@ impl Shard {
         answer: Option<(Slot, Answer)>,
     ) -> Result<(), ProposeError> {
         let publisher = self.publisher.as_ref().ok_or(ProposeError::NotController)?;
-        let log = publisher.log;
-        let (image, delta) = publisher.latest.apply(records)?;
-        let mut builder = BatchBuilder::default();
-        for value in image::encode(records) {
-            builder.push(self.wall.0, None, Some(&value), &[]);
-        }
-        let batch = builder.build(Codec::None, ProducerStamp::NONE)?;
-        let end = self.append_own(log, &batch)?;
+        let ready = Ready::new(&publisher.latest, records, self.wall)?;
+        self.write(ready, answer)
+    }
+
+    /// Writes what was made ready on the latest image.
+    fn write(&mut self, ready: Ready, answer: Option<(Slot, Answer)>) -> Result<(), ProposeError> {
+        let publisher = self.publisher.as_ref().ok_or(ProposeError::NotController)?;
+        let end = self.append_own(publisher.log, &ready.batch)?;
         if let Some(publisher) = &mut self.publisher {
-            let (image, delta) = (Arc::new(image), Arc::new(delta));
+            let Ready { image, delta, .. } = ready;
             publisher.latest = Arc::clone(&image);
             publisher.proposed.push_back(Proposal { end, image, delta, answer });
         }
         Ok(())
+    }
+
+    /// The opener has decided on a change.
+    pub fn on_decided(&mut self, mut change: LongChange) {
+        let Some(mut decided) = change.decided.take() else { return };
+        let latest = self.latest();
+        if !Arc::ptr_eq(&change.on, latest) {
+            change.on = Arc::clone(latest);
+            if change.tries < TRIES_MAX {
+                return self.openings.push(Chore::Change(change));
+            }
+            decided = (change.decide)(&change.on);
+        }
+        let Decided { ready, answer, otherwise } = decided;
+        let slot = change.slot;
+        let written = match ready {
+            None => return self.send(slot, answer),
+            Some(ready) => ready.and_then(|ready| self.write(ready, Some((slot, answer)))),
+        };
+        if let Err(error) = written {
+            tracing::error!(%error, "a metadata change could not be written");
+            self.send(slot, otherwise);
+        }
     }
 
     /// The metadata log is durable up to `end`. M1.

@@ -1,6 +1,6 @@
 //! Requests that the opener works on, which takes too long for a turn: produce requests with batches
-//! that have to be opened, large requests that are cut into pieces (`shard::pieces`), and those whose
-//! answer is long and tells of nothing but an image; and the opener's time, which the batches of
+//! that have to be opened, large requests that are cut into pieces (`shard::pieces`), those whose answer
+//! is long and tells of nothing but an image, and large changes of the metadata (`shard::metadata`); and the opener's time, which the batches of
 //! lookups (`storage::lookups`) have by turns with them.
 //!
 //! Flow: `api::produce` finds such a batch, opens it at once if it is cheap, and else puts the whole
@@ -27,6 +27,7 @@ use crate::partition::append::{Refusal, Rules, check, check_sum};
 use crate::partition::open::{Opened, must_open, open, open_small};
 use crate::runtime::disk::ServantJob;
 use crate::runtime::network::ConnectionId;
+use crate::shard::metadata::LongChange;
 use crate::shard::pieces::{Cut, Joined, Pieces, Whole};
 use crate::shard::{Call, Slot};
 use crate::storage::{Laid, LogId, Lookup, LookupDone, Store};
@@ -120,6 +121,8 @@ pub enum Chore {
     Join(Pieces),
     /// Make a long answer.
     Answer(LongAnswer),
+    /// Decide on a large change of the metadata.
+    Change(LongChange),
     /// Give back what takes long to give back, and its size.
     Drop(Box<dyn Any + Send>, usize),
 }
@@ -135,6 +138,8 @@ pub enum Ended {
     Cut(Cut),
     /// The answer to one, or a long one.
     Joined(Joined),
+    /// What was decided.
+    Changed(LongChange),
     /// It is given back.
     Dropped,
 }
@@ -151,7 +156,8 @@ impl Chore {
             Self::Cut(whole) => Some(whole.call.slot.connection),
             Self::Join(pieces) => Some(pieces.call.slot.connection),
             Self::Answer(long) => Some(long.call.slot.connection),
-            Self::Find(_) | Self::Drop(..) => None,
+            // It may come from another node, and is carried out in any case.
+            Self::Change(_) | Self::Find(_) | Self::Drop(..) => None,
         }
     }
 
@@ -161,7 +167,7 @@ impl Chore {
             Self::Find(lookup) => lookup.size_bytes(),
             Self::Cut(whole) => whole.frame.len(),
             Self::Join(pieces) => pieces.size_bytes(),
-            Self::Answer(_) => 0,
+            Self::Answer(_) | Self::Change(_) => 0,
             Self::Drop(_, bytes) => *bytes,
         }
     }
@@ -186,7 +192,7 @@ impl Ended {
             Self::Opened(opening) => Some(opening.call.slot),
             Self::Cut(cut) => Some(cut.call.slot),
             Self::Joined(joined) => Some(joined.call.slot),
-            Self::Found(_) | Self::Dropped => None,
+            Self::Found(_) | Self::Changed(_) | Self::Dropped => None,
         }
     }
 }
@@ -204,6 +210,7 @@ impl ServantJob for Chore {
                 let answer = make(&call);
                 Ended::Joined(Joined { call, answer })
             }
+            Self::Change(change) => Ended::Changed(change.run()),
             Self::Drop(parts, _) => {
                 drop(parts);
                 Ended::Dropped
@@ -350,6 +357,16 @@ impl Openings {
         if let Some(at) = self.waiting.iter().position(is_its) {
             let gone = self.waiting.remove(at);
             self.waiting_bytes -= gone.map_or(0, |chore| chore.size_bytes());
+        }
+    }
+
+    /// Takes the first change of the metadata, whatever else waits.
+    #[cfg(test)]
+    pub fn next_change(&mut self) -> Option<LongChange> {
+        let at = self.waiting.iter().position(|chore| matches!(chore, Chore::Change(_)))?;
+        match self.waiting.remove(at) {
+            Some(Chore::Change(change)) => Some(change),
+            _ => None,
         }
     }
 

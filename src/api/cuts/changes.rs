@@ -7,8 +7,9 @@ use std::mem;
 
 use super::{LARGE_CHANGE_BYTES, RESOURCES_PER_TURN, cut_list, cut_topics, join_topics, with};
 use crate::api::change::{CREATED_PER_TURN, DELETED_PER_TURN};
+use crate::api::create_topics::{self, partitions_of};
 use crate::api::pieces::{InPieces, PIECE_MAX, Uncut};
-use crate::api::{create_topics, resources};
+use crate::api::resources;
 use crate::base::TopicId;
 use crate::controller::PARTITIONS_PER_REQUEST_MAX;
 use crate::msg;
@@ -168,11 +169,6 @@ impl InPieces for CreateTopicsRequest {
     fn join(all: &mut CreateTopicsResponse, more: CreateTopicsResponse, _: bool) {
         all.topics.extend(more.topics);
     }
-}
-
-/// Partitions that a topic asks for, as far as it says.
-fn partitions_of(topic: &CreatableTopic) -> usize {
-    usize::try_from(topic.num_partitions).unwrap_or(0).max(topic.assignments.len()).max(1)
 }
 
 impl InPieces for DeleteTopicsRequest {
