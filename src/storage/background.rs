@@ -193,7 +193,7 @@ impl Store {
             return self.fail_all(error, out);
         }
         self.removals.on_removed(dir);
-        if let Some(&id) = self.by_dir.get(dir) {
+        if let Some(&id) = self.by_dir.get(dir.as_os_str()) {
             self.want_write(id);
         }
         self.finish_checkpoint();

@@ -4,7 +4,7 @@
 //! Then a new generation begins, which makes the old commits count no more; only after that is the
 //! mark of the clean stop removed. A crash anywhere in between finds the same state again.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -82,8 +82,8 @@ impl Store {
             disk,
             generation,
             logs: Vec::new(),
-            by_tp: DetMap::default(),
-            by_dir: DetMap::default(),
+            by_tp: BTreeMap::new(),
+            by_dir: BTreeMap::new(),
             ring: Ring::new(
                 PathBuf::new(),
                 Vec::new(),

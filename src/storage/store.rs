@@ -2,8 +2,8 @@
 //!
 //! Flow: `shard` -> **store** -> `commits` (durability), `background` (segments), `read`.
 
-use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, VecDeque};
+use std::ffi::OsString;
 use std::sync::Arc;
 
 use super::cache::Memory;
@@ -22,7 +22,7 @@ use super::ring::Ring;
 use super::windows::Windows;
 use super::{LogId, StoreEvent};
 use crate::base::{
-    AlignedBuf, BLOCK_BYTES, DetMap, LeaderEpoch, Moment, Offset, TopicPartition, WallMs,
+    AlignedBuf, BLOCK_BYTES, LeaderEpoch, Moment, Offset, TopicPartition, WallMs,
 };
 use crate::metrics::Histogram;
 use crate::runtime::disk::Disk;
@@ -76,8 +76,9 @@ pub struct Store {
     pub(super) config: StoreConfig,
     pub(super) generation: u64,
     pub(super) logs: Vec<Option<Box<Log>>>,
-    pub(super) by_tp: DetMap<TopicPartition, LogId>,
-    pub(super) by_dir: DetMap<PathBuf, LogId>,
+    /// Trees: a table that grows moves all of its entries in one turn.
+    pub(super) by_tp: BTreeMap<TopicPartition, LogId>,
+    pub(super) by_dir: BTreeMap<OsString, LogId>,
     pub(super) ring: Ring,
     pub(super) memory: Memory,
     pub(super) windows: Windows,
@@ -145,7 +146,7 @@ impl Store {
     pub(super) fn insert(&mut self, log: Log) -> LogId {
         let id = LogId(self.logs.len() as u32);
         self.by_tp.insert(log.tp, id);
-        self.by_dir.insert(log.dir.clone(), id);
+        self.by_dir.insert(log.dir.clone().into(), id);
         self.logs.push(Some(Box::new(log)));
         id
     }
@@ -164,7 +165,7 @@ impl Store {
             return id;
         }
         let dir = self.config.dir.join(format!("{topic}-{}", tp.partition));
-        if let Some(&old) = self.by_dir.get(&dir) {
+        if let Some(&old) = self.by_dir.get(dir.as_os_str()) {
             self.delete(old);
         }
         let topic: Arc<str> = topic.into();
@@ -189,7 +190,7 @@ impl Store {
     pub fn delete(&mut self, id: LogId) {
         let Some(mut log) = self.logs.get_mut(id.0 as usize).and_then(Option::take) else { return };
         self.by_tp.remove(&log.tp);
-        self.by_dir.remove(&log.dir);
+        self.by_dir.remove(log.dir.as_os_str());
         self.windows.forget(id);
         self.dirty_bytes -= log.pending_bytes;
         self.drop_tail(&mut log);
