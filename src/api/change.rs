@@ -91,7 +91,7 @@ pub(super) fn decide<R>(shard: &mut Shard, f: impl FnOnce(&mut Controller<'_>) -
 
 /// Decides on a change of `size` partitions, at once or, when they are many, on the opener; writes the
 /// records, and answers when they are applied.
-pub(super) fn change<K: Clone + 'static, T: 'static, M: KafkaMessage>(
+pub(super) fn change<K: 'static, T: 'static, M: KafkaMessage>(
     shard: &mut Shard,
     call: &Call,
     size: usize,

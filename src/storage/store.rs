@@ -21,9 +21,7 @@ use super::removals::{Removal, Removals};
 use super::ring::Ring;
 use super::windows::Windows;
 use super::{LogId, StoreEvent};
-use crate::base::{
-    AlignedBuf, BLOCK_BYTES, LeaderEpoch, Moment, Offset, TopicPartition, WallMs,
-};
+use crate::base::{AlignedBuf, BLOCK_BYTES, LeaderEpoch, Moment, Offset, TopicPartition, WallMs};
 use crate::metrics::Histogram;
 use crate::runtime::disk::Disk;
 use crate::wire::batch::BatchHeader;
