@@ -239,11 +239,15 @@ impl Server {
 
     /// Stops the process for so long (SIGSTOP), then lets it go on.
     pub fn pause(&self, time: Duration) {
-        for (signal, wait) in [(libc::SIGSTOP, time), (libc::SIGCONT, Duration::ZERO)] {
-            // SAFETY: the child has not been waited for, so the id is still its own.
-            assert_eq!(unsafe { libc::kill(self.pid().cast_signed(), signal) }, 0);
-            std::thread::sleep(wait);
-        }
+        self.send(libc::SIGSTOP);
+        std::thread::sleep(time);
+        self.send(libc::SIGCONT);
+    }
+
+    /// Sends a signal that does not end it.
+    pub fn send(&self, signal: i32) {
+        // SAFETY: the child has not been waited for, so the id is still its own.
+        assert_eq!(unsafe { libc::kill(self.pid().cast_signed(), signal) }, 0);
     }
 
     /// Sends `signal` and waits for the end; says how it ended and how long that took.

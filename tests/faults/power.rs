@@ -29,6 +29,9 @@ fn cut_under_load(kind: Kind) {
     for _ in 0..number("ROUNDS", 20).div_ceil(4) {
         thread::sleep(Duration::from_millis(300 + chance.below(1_500)));
         load.down();
+        // Without power nothing is acknowledged any more. A file system that is shut down meanwhile may
+        // tell a sync that began before that it went well.
+        server.send(libc::SIGSTOP);
         volume.cut();
         server.kill();
         volume.unmount();
