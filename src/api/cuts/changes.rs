@@ -49,7 +49,7 @@ macro_rules! by_resource {
                     .filter(|part| !part.is_empty())
                     .map(|part| (with(&self, |r| r.resources = part), false))
                     .collect();
-                Ok(if pieces.is_empty() { vec![(self, false)] } else { pieces })
+                Ok(or_whole(self, pieces))
             }
 
             fn join(all: &mut $response, more: $response, _: bool) {
@@ -62,6 +62,11 @@ macro_rules! by_resource {
 by_resource! {
     AlterConfigsRequest AlterConfigsResponse,
     IncrementalAlterConfigsRequest IncrementalAlterConfigsResponse,
+}
+
+/// The pieces of a request; one that has none is its own.
+fn or_whole<Q>(whole: Q, pieces: Vec<(Q, bool)>) -> Vec<(Q, bool)> {
+    if pieces.is_empty() { vec![(whole, false)] } else { pieces }
 }
 
 /// Two or more items in parts of at least two.
@@ -92,7 +97,7 @@ impl InPieces for CreatePartitionsRequest {
         let all = twice.map(|part| part.concat()).chain(once).filter(|part| !part.is_empty());
         let pieces: Vec<_> =
             all.map(|topics| (with(&self, |r| r.topics = topics), false)).collect();
-        Ok(if pieces.is_empty() { vec![(self, false)] } else { pieces })
+        Ok(or_whole(self, pieces))
     }
 
     fn join(all: &mut CreatePartitionsResponse, more: CreatePartitionsResponse, _: bool) {
@@ -159,11 +164,11 @@ impl InPieces for CreateTopicsRequest {
             };
             names.into_iter().flat_map(pair).collect()
         });
-        let once = cut_list(topics, CREATED_PER_TURN, |topic| partitions_of(topic).max(1));
+        let once = cut_list(topics, CREATED_PER_TURN, partitions_of);
         let all = twice.chain(once).filter(|topics: &Vec<_>| !topics.is_empty());
         let pieces: Vec<_> =
             all.map(|topics| (with(&self, |r| r.topics = topics), false)).collect();
-        Ok(if pieces.is_empty() { vec![(self, false)] } else { pieces })
+        Ok(or_whole(self, pieces))
     }
 
     fn join(all: &mut CreateTopicsResponse, more: CreateTopicsResponse, _: bool) {
@@ -201,7 +206,7 @@ impl InPieces for DeleteTopicsRequest {
             with(&self, |r| r.topics = of.collect())
         });
         let pieces: Vec<_> = names.chain(states).map(|piece| (piece, false)).collect();
-        Ok(if pieces.is_empty() { vec![(self, false)] } else { pieces })
+        Ok(or_whole(self, pieces))
     }
 
     fn join(all: &mut DeleteTopicsResponse, more: DeleteTopicsResponse, _: bool) {
