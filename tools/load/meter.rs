@@ -208,8 +208,22 @@ impl Meter {
             e2e_max_ns: self.e2e.second.max(),
         });
         self.at_second = all;
-        self.ack.end_second(second)?;
-        self.e2e.end_second(second)
+        self.log_interval(second, 1.0)
+    }
+
+    /// The run is over: what came after its last whole second is logged too.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub(crate) fn end(&mut self, now: Moment) -> io::Result<()> {
+        let second = self.series.len() as u64;
+        let began = self.began.0.saturating_add(second * NS as u64);
+        self.log_interval(second, now.0.saturating_sub(began) as f64 / NS)
+    }
+
+    fn log_interval(&mut self, second: u64, seconds: f64) -> io::Result<()> {
+        self.ack.log_interval(second, seconds)?;
+        self.e2e.log_interval(second, seconds)
     }
 }
 
@@ -247,7 +261,7 @@ impl Latency {
     }
 
     /// A line of the log has the start in seconds, the length in seconds, the largest value in ms.
-    fn end_second(&mut self, second: u64) -> io::Result<()> {
+    fn log_interval(&mut self, second: u64, seconds: f64) -> io::Result<()> {
         if let Some(log) = &mut self.log
             && !self.second.is_empty()
         {
@@ -256,7 +270,7 @@ impl Latency {
                 .serialize(&self.second, &mut packed)
                 .map_err(|e| io::Error::other(e.to_string()))?;
             let max = self.second.max() as f64 / 1e6;
-            writeln!(log, "{second}.000,1.000,{max:.3},{}", STANDARD.encode(packed))?;
+            writeln!(log, "{second}.000,{seconds:.3},{max:.3},{}", STANDARD.encode(packed))?;
             log.flush()?;
         }
         self.second.reset();

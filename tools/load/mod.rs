@@ -26,7 +26,8 @@
 //!   `search`: null, or for each rate that `--max` tried `rate`, `achieved_rate`, `value_ns`, `meets`;
 //!   `series`: for each second from the start of the warm-up on `second`, `sent`, `acked`, `consumed`,
 //!   `failed`, `behind`, and `p50`, `p99`, `max` of both latencies as `ack_p50_ns` and so on.
-//! - `ack.hdr`, `e2e.hdr`: HDR histogram logs (version 1.3) of nanoseconds, a line a second.
+//! - `ack.hdr`, `e2e.hdr`: HDR histogram logs (version 1.3) of nanoseconds, a line a second, and one for
+//!   what came after the last whole second.
 //! - `picture.svg`: the percentile curves, latency and rate over time.
 //!
 //! The exit code is 0 also for a run that missed its rate, and 1 when it failed or was interrupted; what
@@ -151,11 +152,11 @@ fn find_max(
             }
         };
         let tried = slo.judge(&run);
-        eprintln!("{}", table::search_line(&tried));
         search.tried(tried.meets);
         if tried.meets || best.is_none() {
             trial.keep_logs()?;
         }
+        eprintln!("{}", table::search_line(&tried));
         let is_stopped = run.is_stopped || stop.load(Ordering::Relaxed);
         best = if tried.meets { Some(run.clone()) } else { best };
         last = Some(run);
@@ -241,6 +242,7 @@ fn run_once(
         }
         ClientName::Librdkafka => with_librdkafka(plan, seed, &mut meter, &mut progress)?,
     };
+    meter.end(clock::now().0).map_err(failed)?;
     if !prepared.is_foreign && !options.keep_topics && !matches!(end, End::Failed(_)) {
         let _ = setup::clean_up(&mut client, &prepared);
     }
