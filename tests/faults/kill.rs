@@ -3,6 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
+use crate::bulk::Bulk;
 use crate::common::{Chance, Server};
 use crate::load::Load;
 use crate::number;
@@ -10,9 +11,13 @@ use crate::number;
 /// A round lasts up to this long; some end while the server has only just come back.
 const ROUND_MS: u64 = 1_000;
 
-/// The smallest journal, so that it comes around; short sessions may be asked for.
+/// The smallest journal, so that it comes around.
 fn server() -> Server {
-    Server::with(&[("node.count", "2"), ("journal.bytes", "50331648")])
+    Server::with(&[
+        ("node.count", "2"),
+        ("journal.bytes", "50331648"),
+        ("log.retention.check.interval.ms", "500"),
+    ])
 }
 
 #[test]
@@ -20,13 +25,16 @@ fn kill_9_at_random_moments_loses_doubles_and_skips_nothing() {
     let mut chance = Chance::of_run();
     let mut server = server();
     let mut load = Load::start(&server, "kill");
+    let mut bulk = Bulk::start(&server);
     for round in 0..number("ROUNDS", 20) {
         thread::sleep(Duration::from_millis(chance.below(ROUND_MS)));
         load.down();
         assert!(server.is_running(), "round {round}: {}", server.log());
         server.kill();
+        bulk.down();
         server.start_again();
     }
+    bulk.up();
     load.finish();
 }
 

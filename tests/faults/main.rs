@@ -7,6 +7,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod bulk;
 mod damage;
 mod eio;
 mod full;

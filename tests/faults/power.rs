@@ -7,6 +7,8 @@
 use std::thread;
 use std::time::Duration;
 
+use crate::bulk::Bulk;
+use crate::common::http;
 use crate::common::server::Place;
 use crate::common::wire::{batch, produce_request};
 use crate::common::{Chance, Server, Wire, until};
@@ -17,26 +19,48 @@ use crate::volume::{EXT4, Kind, Volume, XFS};
 const STORAGE_ERROR: i16 = 56;
 const PATIENCE: Duration = Duration::from_mins(1);
 
+/// How many checkpoints of the journal it has begun.
+fn checkpoints_of(server: &Server) -> u64 {
+    let (_, page) = http::get(&http::admin(server), "/metrics");
+    let counts = page.lines().filter(|l| l.starts_with("klamm_checkpoints_total{"));
+    counts.map(|l| l.rsplit(' ').next().unwrap().parse::<f64>().unwrap() as u64).sum()
+}
+
 fn cut_under_load(kind: Kind) {
     let mut chance = Chance::of_run();
     let place = Place::take();
-    let Some(volume) = Volume::make(kind, &place.dir, 600) else { return };
+    let Some(volume) = Volume::make(kind, &place.dir, 4096) else { return };
     let dirs = volume.dir.join("data").display().to_string();
-    let settings =
-        [("node.count", "2"), ("journal.bytes", "50331648"), ("log.dirs", dirs.as_str())];
+    let settings = [
+        ("node.count", "2"),
+        ("journal.bytes", "50331648"),
+        ("log.retention.check.interval.ms", "500"),
+        ("admin.listener", "127.0.0.1:0"),
+        ("log.dirs", dirs.as_str()),
+    ];
     let mut server = Server::with(&settings);
     let mut load = Load::start(&server, &format!("power-{}", kind.name));
-    for _ in 0..number("ROUNDS", 20).div_ceil(4) {
-        thread::sleep(Duration::from_millis(300 + chance.below(1_500)));
+    let mut bulk = Bulk::start(&server);
+    for round in 0..number("ROUNDS", 20).div_ceil(4) {
+        if round % 2 == 0 {
+            thread::sleep(Duration::from_millis(300 + chance.below(1_500)));
+        } else {
+            until(PATIENCE, "a checkpoint", || (checkpoints_of(&server) > 0).then_some(()));
+            thread::sleep(Duration::from_millis(chance.below(50)));
+        }
         load.down();
-        // Without power nothing is acknowledged any more. A file system that is shut down meanwhile may
-        // tell a sync that began before that it went well.
+        // Without power nothing is acknowledged any more. XFS, shut down while a sync of new extents is
+        // under way, may drop them and yet say that the sync went well: a loop of pwrite and fdatasync
+        // alone loses its last write in 7 of 400 shutdowns, each time one whose sync ended after the
+        // shutdown began.
         server.send(libc::SIGSTOP);
         volume.cut();
         server.kill();
         volume.unmount();
         volume.mount();
+        bulk.down();
         server.start_again();
+        bulk.up();
     }
     load.finish();
     drop(server);
