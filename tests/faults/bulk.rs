@@ -16,6 +16,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, ProducerContext};
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::common::{Server, Wire, until};
+use crate::load::is_loss;
 
 const TOPIC: &str = "bulk";
 const PARTITIONS: i32 = 4;
@@ -50,10 +51,14 @@ fn value(number: u32) -> Vec<u8> {
     number.to_be_bytes().repeat(VALUE_BYTES / 4)
 }
 
-fn produce(config: &ClientConfig, acks: Acks, stop: &AtomicBool) {
+fn produce(config: &ClientConfig, acks: Acks, [stop, rests]: [&AtomicBool; 2]) {
     let client: BaseProducer<_> = config.create_with_context(acks).unwrap();
     let mut number = 0;
     while !stop.load(Ordering::Relaxed) {
+        if rests.load(Ordering::Relaxed) {
+            client.poll(Duration::from_millis(10));
+            continue;
+        }
         let value = value(number);
         let partition = number.cast_signed() % PARTITIONS;
         let send = BaseRecord::<(), _>::to(TOPIC).partition(partition).payload(&value);
@@ -69,6 +74,7 @@ pub struct Bulk {
     /// The last acknowledged record of each partition.
     last: BTreeMap<i32, (i64, u32)>,
     stop: Arc<AtomicBool>,
+    rests: Arc<AtomicBool>,
     producer: JoinHandle<()>,
 }
 
@@ -83,22 +89,26 @@ impl Bulk {
         config.set("reconnect.backoff.ms", "20").set("reconnect.backoff.max.ms", "200");
         config.set("queue.buffering.max.messages", "100").set("linger.ms", "0");
         config.set("auto.offset.reset", "error").set("message.send.max.retries", "0");
-        let ((told, acks), stop) = (channel(), Arc::<AtomicBool>::default());
-        let its = (config.clone(), Arc::clone(&stop));
-        let producer = thread::spawn(move || produce(&its.0, Acks(told), &its.1));
-        Self { config, acks, last: BTreeMap::new(), stop, producer }
+        let ((told, acks), stop, rests) = (channel(), Arc::default(), Arc::default());
+        let its: (_, [Arc<AtomicBool>; 2]) =
+            (config.clone(), [Arc::clone(&stop), Arc::clone(&rests)]);
+        let producer = thread::spawn(move || {
+            produce(&its.0, Acks(told), its.1.each_ref().map(|flag| &**flag));
+        });
+        Self { config, acks, last: BTreeMap::new(), stop, rests, producer }
     }
 
-    /// The server is down: takes note of what was acknowledged. An offset that comes again belonged
-    /// to a record that was lost.
+    /// The server is down: takes note of what was acknowledged, and rests. An offset that comes again
+    /// belonged to a record that was lost.
     pub fn down(&mut self) {
+        self.rests.store(true, Ordering::Relaxed);
         for (partition, acked) in self.acks.try_iter() {
             let before = self.last.insert(partition, acked);
             assert!(before.is_none_or(|b| b < acked), "{partition}: {before:?}, then {acked:?}");
         }
     }
 
-    /// The server is up again, with what was acknowledged last before.
+    /// The server is up again, with what was acknowledged last before; goes on.
     pub fn up(&self) {
         assert!(!self.producer.is_finished(), "the producer gave up");
         for (&partition, &(offset, number)) in &self.last {
@@ -106,10 +116,17 @@ impl Bulk {
             let mut at = TopicPartitionList::new();
             at.add_partition_offset(TOPIC, partition, Offset::Offset(offset)).unwrap();
             consumer.assign(&at).unwrap();
-            let read = until(PATIENCE, "the last record", || consumer.poll(PATIENCE)?.ok());
+            let read = until(PATIENCE, "the last record", || match consumer.poll(PATIENCE)? {
+                Ok(read) => Some(read),
+                Err(e) => {
+                    assert!(!is_loss(&e), "partition {partition}, offset {offset}: {e}");
+                    None
+                }
+            });
             let found = (read.offset(), number_of(read.payload().unwrap()));
             assert_eq!(found, (offset, number), "partition {partition}");
         }
+        self.rests.store(false, Ordering::Relaxed);
     }
 }
 

@@ -31,9 +31,9 @@ fn kill_9_at_random_moments_loses_doubles_and_skips_nothing() {
         load.down();
         assert!(server.is_running(), "round {round}: {}", server.log());
         server.kill();
-        bulk.down();
         server.start_again();
     }
+    bulk.down();
     bulk.up();
     load.finish();
 }

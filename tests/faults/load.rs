@@ -146,9 +146,14 @@ fn belong(bootstrap: &str, reader: u16, teller: &Teller, stop: impl Fn() -> bool
     }
 }
 
+/// Whether it says that there is no such offset.
+pub fn is_loss(error: &KafkaError) -> bool {
+    use rdkafka::error::RDKafkaErrorCode::{AutoOffsetReset, OffsetOutOfRange};
+    matches!(error.rdkafka_error_code(), Some(AutoOffsetReset | OffsetOutOfRange))
+}
+
 /// Reads every partition from its start until `done` says so of the positions.
 fn read(bootstrap: &str, reader: u16, teller: &Teller, done: impl Fn(&BTreeMap<i32, i64>) -> bool) {
-    use rdkafka::error::RDKafkaErrorCode::{AutoOffsetReset, OffsetOutOfRange};
     let settings = [("group.id", "none"), ("auto.offset.reset", "error")];
     let consumer: BaseConsumer = config(bootstrap, &settings).create().unwrap();
     let mut all = TopicPartitionList::new();
@@ -160,11 +165,7 @@ fn read(bootstrap: &str, reader: u16, teller: &Teller, done: impl Fn(&BTreeMap<i
     while !done(&ends) {
         match consumer.poll(Duration::from_millis(50)) {
             None => {}
-            Some(Err(e)) => {
-                let code = e.rdkafka_error_code();
-                let lost = [Some(AutoOffsetReset), Some(OffsetOutOfRange)].contains(&code);
-                assert!(!lost, "what was visible is gone: {e}");
-            }
+            Some(Err(e)) => assert!(!is_loss(&e), "what was visible is gone: {e}"),
             Some(Ok(m)) => {
                 teller.polled(reader, (m.partition(), m.offset()), m.payload().unwrap_or_default());
                 ends.insert(m.partition(), m.offset() + 1);
