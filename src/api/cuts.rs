@@ -3,6 +3,7 @@
 //! A piece is a request like any other, so its handler does not know about it. Only what a handler
 //! does with all of a request at once is done here before: dropping or refusing what is named twice.
 
+mod admin;
 mod changes;
 #[cfg(test)]
 mod tests;
@@ -18,13 +19,20 @@ use crate::wire::StrBytes;
 use crate::wire::messages::list_offsets_request::ListOffsetsTopic;
 use crate::wire::messages::metadata_request::MetadataRequestTopic;
 use crate::wire::messages::{
-    DeleteRecordsRequest, DeleteRecordsResponse, DescribeConfigsRequest, DescribeConfigsResponse,
-    DescribeGroupsRequest, DescribeGroupsResponse, FindCoordinatorRequest, FindCoordinatorResponse,
-    ListOffsetsRequest, ListOffsetsResponse, MetadataRequest, MetadataResponse,
-    OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse,
-    OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, ProduceRequest, ProduceResponse,
+    AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse,
+    ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse, CreateAclsRequest,
+    CreateAclsResponse, DeleteAclsRequest, DeleteAclsResponse, DeleteRecordsRequest,
+    DeleteRecordsResponse, DescribeConfigsRequest, DescribeConfigsResponse, DescribeGroupsRequest,
+    DescribeGroupsResponse, DescribeProducersRequest, DescribeProducersResponse,
+    DescribeTransactionsRequest, DescribeTransactionsResponse, FindCoordinatorRequest,
+    FindCoordinatorResponse, ListOffsetsRequest, ListOffsetsResponse, MetadataRequest,
+    MetadataResponse, OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest,
+    OffsetFetchResponse, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, ProduceRequest,
+    ProduceResponse,
 };
 
+/// A request of this size may hold more numbers of partitions than a piece.
+const INDEXES_BYTES: usize = PIECE_MAX * size_of::<i32>();
 /// A request of this size may create, delete or describe more topics than a turn should.
 const LARGE_CHANGE_BYTES: usize = 512;
 /// Resources that one request may ask about: a few bytes in, some kilobytes out for each.
@@ -120,27 +128,36 @@ impl InPieces for ProduceRequest {
 
 /// Requests that name topics and their partitions, whose answers have the same shape.
 macro_rules! by_topic {
-    ($($request:ident $response:ident),* $(,)?) => {$(
+    ($($request:ident $response:ident: topics.$partitions:ident -> $rows:ident.partitions, from $large:expr;)*) => {$(
         impl InPieces for $request {
+            const LARGE_BYTES: usize = $large;
+
             fn cut(mut self, _: i16) -> Result<Vec<(Self, bool)>, Uncut<$response>> {
                 let topics = mem::take(&mut self.topics).into_iter().map(|t| (t, false));
-                Ok(cut_topics(topics, |t| &mut t.partitions)
+                Ok(cut_topics(topics, |t| &mut t.$partitions)
                     .into_iter()
                     .map(|(topics, goes_on)| (with(&self, |r| r.topics = topics), goes_on))
                     .collect())
             }
 
             fn join(all: &mut $response, more: $response, goes_on: bool) {
-                join_topics(&mut all.topics, more.topics, goes_on, |t| &mut t.partitions);
+                join_topics(&mut all.$rows, more.$rows, goes_on, |t| &mut t.partitions);
             }
         }
     )*};
 }
 
 by_topic! {
-    OffsetCommitRequest OffsetCommitResponse,
-    DeleteRecordsRequest DeleteRecordsResponse,
-    OffsetForLeaderEpochRequest OffsetForLeaderEpochResponse,
+    OffsetCommitRequest OffsetCommitResponse:
+        topics.partitions -> topics.partitions, from 16 << 10;
+    DeleteRecordsRequest DeleteRecordsResponse:
+        topics.partitions -> topics.partitions, from 16 << 10;
+    OffsetForLeaderEpochRequest OffsetForLeaderEpochResponse:
+        topics.partitions -> topics.partitions, from 16 << 10;
+    AlterPartitionReassignmentsRequest AlterPartitionReassignmentsResponse:
+        topics.partitions -> responses.partitions, from INDEXES_BYTES;
+    DescribeProducersRequest DescribeProducersResponse:
+        topics.partition_indexes -> topics.partitions, from INDEXES_BYTES;
 }
 
 /// Requests that are one list, whose answers are another.
@@ -170,6 +187,13 @@ by_item! {
         groups -> groups, PIECE_MAX, usize::MAX, from 16 << 10;
     FindCoordinatorRequest FindCoordinatorResponse:
         coordinator_keys -> coordinators, PIECE_MAX, usize::MAX, from 16 << 10;
+    ConsumerGroupDescribeRequest ConsumerGroupDescribeResponse:
+        group_ids -> groups, PIECE_MAX, usize::MAX, from 16 << 10;
+    DescribeTransactionsRequest DescribeTransactionsResponse:
+        transactional_ids -> transaction_states, PIECE_MAX, usize::MAX, from 16 << 10;
+    CreateAclsRequest CreateAclsResponse: creations -> results, PIECE_MAX, usize::MAX, from 16 << 10;
+    DeleteAclsRequest DeleteAclsResponse:
+        filters -> filter_results, PIECE_MAX, usize::MAX, from 16 << 10;
     DescribeConfigsRequest DescribeConfigsResponse:
         resources -> results, RESOURCES_PER_TURN, RESOURCES_MAX, from LARGE_CHANGE_BYTES;
 }

@@ -1,6 +1,7 @@
 //! DescribeTopicPartitions (key 75): topics in pages, each page with a cursor to the next.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use kafka_wire::describe_topic_partitions_request::Cursor as AskedCursor;
 use kafka_wire::describe_topic_partitions_response::{
@@ -8,42 +9,54 @@ use kafka_wire::describe_topic_partitions_response::{
 };
 
 use crate::api::metadata::{leader_error, node_ids};
-use crate::api::{Outcome, rights};
+use crate::api::pieces::read_long;
+use crate::api::{Outcome, PARTITIONS_MAX, rights};
 use crate::controller::check_topic_name;
 use crate::image::{Image, Partition, is_internal_topic};
 use crate::msg;
 use crate::shard::{Call, Shard};
-use crate::wire::ErrorCode;
 use crate::wire::messages::{
     self as kafka_wire, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse,
 };
+use crate::wire::{ErrorCode, frame};
+
+/// A name takes about this much.
+const NAME_BYTES: usize = 32;
 
 /// Serves the request.
-pub fn handle(shard: &mut Shard, call: &Call, request: DescribeTopicPartitionsRequest) -> Outcome {
+pub fn handle(shard: &mut Shard, call: &Call, body: &[u8]) -> Outcome {
+    let (image, limit_max) = (Arc::clone(&shard.image), shard.config.described_partitions_max);
+    let (body, size) = (shard.keep(body), body.len() / NAME_BYTES);
+    read_long(shard, call, size, move |call| {
+        let request = frame::decode_request(body, call.version, PARTITIONS_MAX)?;
+        Ok(call.answer(&respond(&image, limit_max.max(1), &request)))
+    })
+}
+
+fn respond(
+    image: &Image,
+    limit_max: usize,
+    request: &DescribeTopicPartitionsRequest,
+) -> DescribeTopicPartitionsResponse {
     let asked: BTreeSet<String> = request.topics.iter().map(|t| t.name.to_string()).collect();
     let cursor = request.cursor.as_ref();
     let known = |c: &AskedCursor| asked.is_empty() || asked.contains(c.topic_name.as_str());
     if cursor.is_some_and(|c| c.partition_index < 0 || !known(c)) {
         let names = asked.iter();
         let topics = names.map(|n| failed(n, ErrorCode::INVALID_REQUEST, rights::NOT_ASKED));
-        return Outcome::answer(
-            call,
-            &msg!(DescribeTopicPartitionsResponse { topics: topics.collect() }),
-        );
+        return msg!(DescribeTopicPartitionsResponse { topics: topics.collect() });
     }
-    let limit_max = shard.config.described_partitions_max.max(1);
     let limit = usize::try_from(request.response_partition_limit).unwrap_or(0).clamp(1, limit_max);
     let first = cursor.map_or("", |c| c.topic_name.as_str());
-    let mut page =
-        Page { image: &shard.image, cursor, left: limit, topics: Vec::new(), next: None };
+    let mut page = Page { image, cursor, left: limit, topics: Vec::new(), next: None };
     if asked.is_empty() {
-        let names = shard.image.topics_from(first).map(|t| &*t.name);
+        let names = image.topics_from(first).map(|t| &*t.name);
         page.fill(names);
     } else {
         page.fill(asked.iter().map(String::as_str).filter(|n| *n >= first));
     }
     let (topics, next_cursor) = (page.topics, page.next);
-    Outcome::answer(call, &msg!(DescribeTopicPartitionsResponse { topics, next_cursor }))
+    msg!(DescribeTopicPartitionsResponse { topics, next_cursor })
 }
 
 /// One response in the making.

@@ -88,6 +88,9 @@ pub use table::{API_VERSIONS, Api, On, PRODUCE};
 /// few bytes in the request.
 pub(crate) const PARTITIONS_MAX: usize = 200_000;
 
+/// Items of a list that is decoded in a turn.
+const ITEMS_PER_TURN: usize = 16_384;
+
 /// What became of a request.
 #[derive(Debug)]
 pub enum Outcome {
@@ -182,6 +185,10 @@ fn serve(shard: &mut Shard, slot: Slot, peer: IpAddr, bytes: &[u8], whole: bool)
         }
         return Outcome::Close(CloseReason::Unsupported { key, version });
     }
+    let (size_bytes, limit_bytes) = (body.len() as i32, api.body_bytes_max());
+    if body.len() > limit_bytes {
+        return Outcome::Close(FrameError::Size { size_bytes, limit_bytes }.into());
+    }
     let how = api.pieces.as_ref().filter(|_| whole);
     if let Some(how) = how.filter(|how| body.len() >= how.large_bytes) {
         return cut(shard, call, bytes, body.len(), *how);
@@ -204,10 +211,11 @@ fn cut(shard: &mut Shard, call: Call, bytes: &[u8], body_bytes: usize, how: How)
     Outcome::Opening
 }
 
-/// Decodes the body of a request, copying it out of the connection's buffer.
+/// Decodes the body of a request, copying it out of the connection's buffer. A request that names more
+/// things is cut before, or makes no sense.
 ///
 /// # Errors
 /// [`CloseReason::Frame`].
 pub(crate) fn decode<M: KafkaMessage>(call: &Call, body: &[u8]) -> Result<M, CloseReason> {
-    Ok(frame::decode_request(Bytes::copy_from_slice(body), call.version)?)
+    Ok(frame::decode_request(Bytes::copy_from_slice(body), call.version, ITEMS_PER_TURN)?)
 }

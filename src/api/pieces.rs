@@ -9,6 +9,7 @@ use crate::api::{Outcome, PARTITIONS_MAX};
 use crate::runtime::cpu;
 use crate::shard::opening::{Chore, LongAnswer};
 use crate::shard::pieces::{Answered, How, Piece, Start};
+use crate::shard::survey::Survey;
 use crate::shard::{Call, Shard};
 use crate::wire::ApiVersion;
 use crate::wire::frame::{self, Answer, FrameError, SIZE_BYTES};
@@ -50,11 +51,31 @@ pub(super) fn answer_long(
     size: usize,
     make: impl FnOnce(&Call) -> Answer + Send + 'static,
 ) -> Outcome {
+    read_long(shard, call, size, |call| Ok(make(call)))
+}
+
+/// The same with a request that is not read yet.
+pub(super) fn read_long(
+    shard: &mut Shard,
+    call: &Call,
+    size: usize,
+    make: impl FnOnce(&Call) -> Result<Answer, FrameError> + Send + 'static,
+) -> Outcome {
     if size <= PIECE_MAX {
-        return Outcome::Answer(make(call));
+        return make(call).map_or_else(|e| Outcome::Close(e.into()), Outcome::Answer);
     }
     let long = LongAnswer { call: call.clone(), make: Box::new(make) };
     shard.openings.push(Chore::Answer(long));
+    Outcome::Opening
+}
+
+/// Answers a request with what a survey sees: at once when there is little to see.
+pub(super) fn survey(shard: &mut Shard, call: &Call, survey: impl Survey + 'static) -> Outcome {
+    let mut survey = Box::new(survey);
+    if survey.look(shard) {
+        return Outcome::Answer(survey.answer(call));
+    }
+    shard.surveys.push_back((call.clone(), survey));
     Outcome::Opening
 }
 
@@ -65,7 +86,7 @@ pub(super) const fn how<Q: InPieces>() -> How {
 
 fn cut<Q: InPieces>(call: &Call, body: Bytes) -> Result<Start, FrameError> {
     let version = call.version;
-    let request: Q = frame::decode_request(body, version)?;
+    let request: Q = frame::decode_request(body, version, PARTITIONS_MAX)?;
     let piece = |(piece, goes_on)| {
         cpu::yield_now();
         Ok(Piece { body: encode(&piece, version)?, goes_on })

@@ -9,6 +9,15 @@ use crate::shard::{Call, Shard};
 pub const PRODUCE: i16 = 0;
 /// Key of ApiVersions.
 pub const API_VERSIONS: i16 = 18;
+const FETCH: i16 = 1;
+const JOIN_GROUP: i16 = 11;
+const SYNC_GROUP: i16 = 14;
+const DESCRIBE_TOPIC_PARTITIONS: i16 = 75;
+
+/// A request that names very many things: hundreds of thousands of partitions.
+const LISTS_BYTES_MAX: usize = 8 << 20;
+/// Any other.
+const PLAIN_BYTES_MAX: usize = 64 << 10;
 
 /// Where a request is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +49,19 @@ pub struct Api {
     pub handler: fn(&mut Shard, &Call, &[u8]) -> Outcome,
     /// How a request that names very many things is cut.
     pub pieces: Option<How>,
+}
+
+impl Api {
+    /// Most bytes that the body of a request may have: decoded, it takes several times as many. The
+    /// others carry what clients have to tell each other, and are not taken apart.
+    pub fn body_bytes_max(&self) -> usize {
+        match self.key {
+            PRODUCE | FETCH | JOIN_GROUP | SYNC_GROUP => usize::MAX,
+            DESCRIBE_TOPIC_PARTITIONS => LISTS_BYTES_MAX,
+            _ if self.pieces.is_some() => LISTS_BYTES_MAX,
+            _ => PLAIN_BYTES_MAX,
+        }
+    }
 }
 
 macro_rules! apis {
@@ -92,7 +114,7 @@ apis! {
     10 find_coordinator(FindCoordinatorRequest, in pieces) 0..=6 flexible 3 Here,
     11 join_group(JoinGroupRequest) 0..=9 flexible 6 Here,
     12 heartbeat(HeartbeatRequest) 0..=4 flexible 4 Here,
-    13 leave_group(LeaveGroupRequest) 0..=5 flexible 4 Here,
+    13 leave_group(LeaveGroupRequest, in pieces) 0..=5 flexible 4 Here,
     14 sync_group(SyncGroupRequest) 0..=5 flexible 4 Here,
     15 describe_groups(DescribeGroupsRequest, in pieces) 0..=6 flexible 5 Here,
     16 list_groups(ListGroupsRequest) 0..=5 flexible 3 Here,
@@ -104,12 +126,12 @@ apis! {
     22 init_producer_id(InitProducerIdRequest) 0..=5 flexible 2 Controller,
     23 offset_for_leader_epoch(OffsetForLeaderEpochRequest, in pieces) 2..=4 flexible 4 Here,
     29 describe_acls(DescribeAclsRequest) 1..=3 flexible 2 Here,
-    30 create_acls(CreateAclsRequest) 1..=3 flexible 2 Here,
-    31 delete_acls(DeleteAclsRequest) 1..=3 flexible 2 Here,
+    30 create_acls(CreateAclsRequest, in pieces) 1..=3 flexible 2 Here,
+    31 delete_acls(DeleteAclsRequest, in pieces) 1..=3 flexible 2 Here,
     32 describe_configs(DescribeConfigsRequest, in pieces) 1..=4 flexible 4 Here,
     33 alter_configs(AlterConfigsRequest, in pieces) 0..=2 flexible 2 Controller,
-    34 alter_replica_log_dirs(AlterReplicaLogDirsRequest) 1..=2 flexible 2 Here,
-    35 describe_log_dirs(DescribeLogDirsRequest) 1..=5 flexible 2 Here,
+    34 alter_replica_log_dirs(AlterReplicaLogDirsRequest, in pieces) 1..=2 flexible 2 Here,
+    35 describe_log_dirs(DescribeLogDirsRequest, in pieces) 1..=5 flexible 2 Here,
     36 sasl_authenticate(SaslAuthenticateRequest) 0..=2 flexible 2 Here,
     37 create_partitions(CreatePartitionsRequest, in pieces) 0..=3 flexible 2 Controller,
     38 create_delegation_token(CreateDelegationTokenRequest) 1..=3 flexible 2 Here,
@@ -117,21 +139,21 @@ apis! {
     40 expire_delegation_token(ExpireDelegationTokenRequest) 1..=2 flexible 2 Here,
     41 describe_delegation_token(DescribeDelegationTokenRequest) 1..=3 flexible 2 Here,
     42 delete_groups(DeleteGroupsRequest, in pieces) 0..=2 flexible 2 Here,
-    43 elect_leaders(ElectLeadersRequest) 0..=2 flexible 2 Here,
+    43 elect_leaders(ElectLeadersRequest, in pieces) 0..=2 flexible 2 Here,
     44 incremental_alter_configs(IncrementalAlterConfigsRequest, in pieces) 0..=1 flexible 1 Controller,
-    45 alter_partition_reassignments(AlterPartitionReassignmentsRequest) 0..=1 flexible 0 Controller,
-    46 list_partition_reassignments(ListPartitionReassignmentsRequest) 0..=0 flexible 0 Here,
+    45 alter_partition_reassignments(AlterPartitionReassignmentsRequest, in pieces) 0..=1 flexible 0 Controller,
+    46 list_partition_reassignments(ListPartitionReassignmentsRequest, in pieces) 0..=0 flexible 0 Here,
     47 offset_delete(OffsetDeleteRequest, in pieces) 0..=0 flexible never Here,
     48 describe_client_quotas(DescribeClientQuotasRequest) 0..=1 flexible 1 Here,
     50 describe_user_scram_credentials(DescribeUserScramCredentialsRequest) 0..=0 flexible 0 Here,
     55 describe_quorum(DescribeQuorumRequest) 0..=2 flexible 0 Controller,
     60 describe_cluster(DescribeClusterRequest) 0..=2 flexible 0 Here,
-    61 describe_producers(DescribeProducersRequest) 0..=0 flexible 0 Here,
-    65 describe_transactions(DescribeTransactionsRequest) 0..=0 flexible 0 Here,
+    61 describe_producers(DescribeProducersRequest, in pieces) 0..=0 flexible 0 Here,
+    65 describe_transactions(DescribeTransactionsRequest, in pieces) 0..=0 flexible 0 Here,
     66 list_transactions(ListTransactionsRequest) 0..=2 flexible 0 Here,
-    69 consumer_group_describe(ConsumerGroupDescribeRequest) 0..=1 flexible 0 Here,
+    69 consumer_group_describe(ConsumerGroupDescribeRequest, in pieces) 0..=1 flexible 0 Here,
     74 list_config_resources(ListConfigResourcesRequest) 0..=1 flexible 0 Here,
-    75 describe_topic_partitions(DescribeTopicPartitionsRequest) 0..=0 flexible 0 Here,
+    75 describe_topic_partitions(DescribeTopicPartitionsRequest, as bytes) 0..=0 flexible 0 Here,
 }
 
 impl Api {

@@ -139,6 +139,9 @@ impl World {
     /// Does the opener's work, and what follows from it.
     fn carry_out(&mut self, slot: Slot) -> Option<Answer> {
         let shard = &mut self.shards[usize::from(slot.shard.0)];
+        while !shard.surveys.is_empty() {
+            shard.survey_slice();
+        }
         let chore = shard.openings.next_job(&mut shard.store)?;
         shard.openings.ended();
         let mut pieces = match chore.run() {

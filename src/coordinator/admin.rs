@@ -1,6 +1,7 @@
 //! Groups as administrators see them: list, describe, delete.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::coordinator::appends::Then;
@@ -12,6 +13,14 @@ use crate::coordinator::{GroupMap, Groups};
 
 /// The one kind of group there is.
 const CLASSIC: &str = "classic";
+
+const STATES: [State; 5] = [
+    State::Empty,
+    State::PreparingRebalance,
+    State::CompletingRebalance,
+    State::Stable,
+    State::Dead,
+];
 
 /// How many groups, members and offsets a node has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,57 +39,90 @@ pub struct GroupCounts {
 
 impl Default for GroupCounts {
     fn default() -> Self {
-        use State::{CompletingRebalance, Dead, Empty, PreparingRebalance, Stable};
-        let all = [Empty, PreparingRebalance, CompletingRebalance, Stable, Dead];
-        let states = all.map(|state| (state.name(), 0));
+        let states = STATES.map(|state| (state.name(), 0));
         Self { loading: 0, active: 0, states, members: 0, offsets: 0 }
     }
 }
 
+/// How far a look at all groups has come.
+#[derive(Debug, Default)]
+pub struct Walk {
+    partition: i32,
+    /// The last group of it that was looked at.
+    group: Option<Arc<str>>,
+}
+
+/// A list of groups that is being made.
+#[derive(Debug)]
+pub struct Listing {
+    /// States that pass.
+    states: Vec<State>,
+    walk: Walk,
+    /// What was found so far, in no order.
+    pub found: Vec<Listed>,
+}
+
+impl Listing {
+    /// Filters that are empty let all pass; the case of states and types does not matter.
+    pub fn new<S: AsRef<str>>(states: &[S], types: &[S]) -> Self {
+        let passes = |filter: &[S], name: &str| {
+            filter.is_empty() || filter.iter().any(|f| f.as_ref().eq_ignore_ascii_case(name))
+        };
+        let states = STATES.into_iter().filter(|s| passes(states, s.name()));
+        let states = if passes(types, CLASSIC) { states.collect() } else { Vec::new() };
+        Self { states, walk: Walk::default(), found: Vec::new() }
+    }
+}
+
 impl<R> Groups<R> {
-    /// All groups of this node, by name. Filters that are empty let all pass; the case of states and
-    /// types does not matter.
+    /// The next groups of a walk, `max` of them unless it ends.
+    fn next_groups(&self, walk: &mut Walk, max: usize) -> Vec<&Group<R>> {
+        let rest = self.partitions.range(walk.partition..).flat_map(|(&partition, entry)| {
+            let last = walk.group.as_deref().filter(|_| partition == walk.partition);
+            let after = (last.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+            entry.groups.range::<str, _>(after).map(move |(_, group)| (partition, group))
+        });
+        let (partitions, next): (Vec<_>, Vec<_>) = rest.take(max).unzip();
+        if let Some((&partition, group)) = partitions.last().zip(next.last()) {
+            *walk = Walk { partition, group: Some(group.id.clone()) };
+        }
+        next
+    }
+
+    /// Goes on with a list by `max` groups; whether that is all of them.
     ///
     /// # Errors
     /// [`GroupError::LoadInProgress`]: the list would not be whole.
-    pub fn list(&self, states: &[&str], types: &[&str]) -> Result<Vec<Listed>, GroupError> {
+    pub fn list(&self, listing: &mut Listing, max: usize) -> Result<bool, GroupError> {
         if self.partitions.values().any(|p| p.loading) {
             return Err(GroupError::LoadInProgress);
         }
-        let passes = |filter: &[&str], name: &str| {
-            filter.is_empty() || filter.iter().any(|f| f.eq_ignore_ascii_case(name))
-        };
-        if !passes(types, CLASSIC) {
-            return Ok(Vec::new());
-        }
-        let groups = self.partitions.values().flat_map(|p| p.groups.values());
-        let listed = |g: &Group<R>| Listed {
+        let next = self.next_groups(&mut listing.walk, max);
+        let ends = next.len() < max;
+        let listed = next.into_iter().filter(|g| listing.states.contains(&g.state));
+        listing.found.extend(listed.map(|g| Listed {
             group: g.id.clone(),
             protocol_type: g.protocol_type.clone().unwrap_or_default(),
             state: g.state.name(),
             group_type: CLASSIC,
-        };
-        let mut all: Vec<_> =
-            groups.filter(|g| passes(states, g.state.name())).map(listed).collect();
-        all.sort_unstable_by(|a, b| a.group.cmp(&b.group));
-        Ok(all)
+        }));
+        Ok(ends)
     }
 
-    /// What there is of each kind, for metrics.
-    pub fn counts(&self) -> GroupCounts {
-        let mut counts = GroupCounts::default();
-        for partition in self.partitions.values() {
-            *(if partition.loading { &mut counts.loading } else { &mut counts.active }) += 1;
-            for group in partition.groups.values() {
-                let known = counts.states.iter_mut().find(|(name, _)| *name == group.state.name());
-                if let Some((_, n)) = known {
-                    *n += 1;
-                }
-                counts.members += group.members.len();
-                counts.offsets += group.offsets.values().map(BTreeMap::len).sum::<usize>();
+    /// Goes on counting, for metrics, by `max` groups; whether that is all of them.
+    pub fn count(&self, counts: &mut GroupCounts, walk: &mut Walk, max: usize) -> bool {
+        let next = self.next_groups(walk, max);
+        for group in &next {
+            let known = counts.states.iter_mut().find(|(name, _)| *name == group.state.name());
+            if let Some((_, n)) = known {
+                *n += 1;
             }
+            counts.members += group.members.len();
+            counts.offsets += group.offsets.values().map(BTreeMap::len).sum::<usize>();
         }
-        counts
+        counts.loading = self.partitions.values().filter(|p| p.loading).count();
+        counts.active = self.partitions.len() - counts.loading;
+        next.len() < max
     }
 
     /// One group.

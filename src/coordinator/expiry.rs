@@ -21,8 +21,7 @@ use crate::coordinator::{Env, Partition};
 
 /// Looks through all groups of a partition, and sets the time of the next look.
 pub(super) fn sweep<R>(partition: &mut Partition<R>, env: &mut Env<'_, R>) {
-    let mut ids: Vec<_> = partition.groups.keys().cloned().collect();
-    ids.sort_unstable();
+    let ids: Vec<_> = partition.groups.keys().cloned().collect();
     for id in ids {
         if let Some(group) = partition.groups.get_mut(&id) {
             expire(group, env);

@@ -47,14 +47,14 @@ mod timers;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::base::{DetMap, Moment};
+use crate::base::Moment;
 use crate::config::GroupLimits;
 use crate::coordinator::appends::{Appends, Then};
 use crate::coordinator::group::{Group, State};
 use crate::coordinator::ids::MemberIds;
 use crate::coordinator::timers::{Due, Timer, Timers};
 
-pub use admin::GroupCounts;
+pub use admin::{GroupCounts, Listing, Walk};
 pub use error::{AppendFailure, GroupError, RecordError};
 pub use group::CommittedOffset;
 pub use ids::partition_of;
@@ -65,7 +65,8 @@ pub use message::{
 pub use offsets::FetchTopic;
 pub use records::Record;
 
-type GroupMap<R> = DetMap<Arc<str>, Group<R>>;
+/// A tree, so that a look at all of them can stop and go on, and none of them move when there are more.
+type GroupMap<R> = BTreeMap<Arc<str>, Group<R>>;
 
 /// The groups of one partition of the offsets topic.
 #[derive(Debug)]

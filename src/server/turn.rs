@@ -198,6 +198,7 @@ impl Node {
             self.tell(&to, Some(counts));
         }
         if has_slice {
+            self.shard.survey_slice();
             self.serve_piece(outside);
         }
         self.serve_all(outside);

@@ -17,6 +17,7 @@ pub mod park;
 pub mod partition;
 pub mod pieces;
 pub mod sessions;
+pub mod survey;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -48,6 +49,7 @@ use opening::{Chore, Openings};
 use park::{Fetches, ParkedAck};
 use partition::Partitions;
 use sessions::Sessions;
+use survey::Survey;
 
 /// The shard that holds the controller and the metadata log.
 pub const CONTROLLER: ShardIndex = ShardIndex(0);
@@ -86,6 +88,8 @@ pub struct Shard {
     pub apply_max: usize,
     /// Observations that are under way.
     pub observing: VecDeque<Observing>,
+    /// Surveys that are under way, with what they answer.
+    pub surveys: VecDeque<(Call, Box<dyn Survey>)>,
     loading: Vec<Loading>,
     /// An image is applied: clients may come.
     pub ready: bool,
@@ -124,8 +128,9 @@ pub struct Shard {
     pub post: Vec<Post>,
     /// What is counted.
     pub metrics: NodeMetrics,
-    /// This turn does a slice of what takes too long for one: some steps to the next image, or one piece
-    /// of a large request and some of the topics that are missed; and one slice of a large fetch.
+    /// This turn does a slice of what takes too long for one: some steps to the next image, or some of an
+    /// observation and of a survey, one piece of a large request and some of the topics that are missed;
+    /// and one slice of a large fetch.
     pub in_slice: bool,
     /// When the next one does, if there is any.
     pub slice_at: Moment,
@@ -164,6 +169,7 @@ impl Shard {
             applying: VecDeque::new(),
             apply_max: PARTITIONS_PER_TURN,
             observing: VecDeque::new(),
+            surveys: VecDeque::new(),
             loading: Vec::new(),
             ready: false,
             now: Moment(0),
@@ -243,9 +249,9 @@ impl Shard {
 
     /// When [`Self::on_time`] or [`Self::answer_fetches`] has something to do.
     pub fn next_deadline(&self) -> Moment {
-        let waits =
-            !self.missing.is_empty() || !self.applying.is_empty() || !self.observing.is_empty();
-        let slices = waits || self.fetches.has_slices();
+        let looks = !self.observing.is_empty() || !self.surveys.is_empty();
+        let waits = !self.missing.is_empty() || !self.applying.is_empty();
+        let slices = looks || waits || self.fetches.has_slices();
         let slice_at = if slices { self.slice_at } else { Moment::NEVER };
         let requests = self.acks.next_deadline().min(self.fetches.next_deadline());
         slice_at.min(requests).min(self.groups.next_deadline()).min(self.store.next_deadline())
@@ -310,5 +316,6 @@ impl Shard {
     pub fn on_closed(&mut self, connection: ConnectionId) {
         self.fetches.drop_connection(connection);
         self.openings.drop_connection(connection);
+        self.surveys.retain(|(call, _)| call.slot.connection != connection.0);
     }
 }

@@ -1,16 +1,17 @@
 //! What a node tells of itself when it is asked: copies, made on its own thread.
 //!
-//! Flow: the admin endpoint mails [`Mail::Observe`](super::Mail) -> the partitions are counted over several
+//! Flow: the admin endpoint mails [`Mail::Observe`](super::Mail) -> the partitions and groups are counted over several
 //! turns, since there may be very many ([`Shard::observe_slice`]) -> the answer goes back by the channel in
 //! the mail. A node that does not answer is one that does not turn.
 
 use std::sync::Arc;
 
 use crate::base::{NodeId, WallMs};
-use crate::coordinator::GroupCounts;
+use crate::coordinator::{GroupCounts, Walk};
 use crate::image::Image;
 use crate::metrics::{NodeMetrics, Traffic, Turn};
 use crate::shard::Shard;
+use crate::shard::survey::SLICE;
 use crate::storage::{self, LogId};
 
 /// A node at one moment.
@@ -76,9 +77,6 @@ pub struct LedCounts {
     pub logs: Vec<LogCounts>,
 }
 
-/// Partitions that one turn counts.
-const SLICE: usize = 128;
-
 /// An observation that is under way.
 #[derive(Debug)]
 pub struct Observing {
@@ -86,6 +84,9 @@ pub struct Observing {
     /// Places of partitions before this one are counted.
     at: usize,
     led: LedCounts,
+    /// The groups are counted up to here.
+    walk: Walk,
+    groups: GroupCounts,
 }
 
 /// The cluster, as the controller sees it.
@@ -151,7 +152,8 @@ impl Cluster {
 impl Observing {
     /// One whose answer goes `to`.
     pub fn new(to: async_channel::Sender<Observed>) -> Self {
-        Self { to, at: 0, led: LedCounts::default() }
+        let (led, groups) = (LedCounts::default(), GroupCounts::default());
+        Self { to, at: 0, led, walk: Walk::default(), groups }
     }
 }
 
@@ -171,11 +173,13 @@ impl Shard {
             self.count_led(LogId(place as u32), &mut observing.led);
         }
         observing.at = upto;
-        if upto < self.partitions.places() {
+        let is_counted = upto >= self.partitions.places()
+            && self.groups.count(&mut observing.groups, &mut observing.walk, SLICE);
+        if !is_counted {
             self.observing.push_front(observing);
             return None;
         }
-        Some((observing.to, Box::new(self.counts(observing.led))))
+        Some((observing.to, Box::new(self.counts(observing.led, observing.groups))))
     }
 
     fn count_led(&self, log: LogId, led: &mut LedCounts) {
@@ -200,7 +204,7 @@ impl Shard {
         });
     }
 
-    fn counts(&mut self, led: LedCounts) -> Counts {
+    fn counts(&mut self, led: LedCounts, groups: GroupCounts) -> Counts {
         let metrics = self.metrics.clone();
         self.metrics.longest = Turn::default();
         let store = self.store.metrics.clone();
@@ -219,7 +223,7 @@ impl Shard {
             parked_acks: self.acks.len(),
             parked_fetches: self.fetches.len(),
             sessions: self.sessions.counts(),
-            groups: self.groups.counts(),
+            groups,
             controller: self.holds_controller().then(|| Arc::clone(&self.image)),
             led,
         }

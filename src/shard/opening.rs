@@ -32,7 +32,7 @@ use crate::shard::pieces::{Cut, Joined, Pieces, Whole};
 use crate::shard::{Call, Slot};
 use crate::storage::{Laid, LogId, Lookup, LookupDone, Store};
 use crate::wire::batch::BatchHeader;
-use crate::wire::frame::Answer;
+use crate::wire::frame::{Answer, FrameError};
 
 /// Plain bytes of the batches that one turn opens itself: a fraction of a millisecond.
 const ROOM_PER_TURN: usize = 16 << 10;
@@ -94,12 +94,14 @@ pub enum Made {
     Laid(Box<Laid>),
 }
 
+type Make = Box<dyn FnOnce(&Call) -> Result<Answer, FrameError> + Send>;
+
 /// An answer that takes long to make, from what does not change meanwhile.
 pub struct LongAnswer {
     /// The request's header.
     pub call: Call,
-    /// Makes it.
-    pub make: Box<dyn FnOnce(&Call) -> Answer + Send>,
+    /// Makes it, unless the request cannot be read.
+    pub make: Make,
 }
 
 impl fmt::Debug for LongAnswer {
@@ -206,10 +208,10 @@ impl ServantJob for Chore {
             Self::Find(lookup) => Ended::Found(lookup.run()),
             Self::Cut(whole) => Ended::Cut(whole.cut()),
             Self::Join(pieces) => Ended::Joined(pieces.join()),
-            Self::Answer(LongAnswer { call, make }) => {
-                let answer = make(&call);
-                Ended::Joined(Joined { call, answer })
-            }
+            Self::Answer(LongAnswer { call, make }) => match make(&call) {
+                Ok(answer) => Ended::Joined(Joined { call, answer }),
+                Err(e) => Ended::Cut(Cut { call, pieces: Err(e) }),
+            },
             Self::Change(change) => Ended::Changed(change.run()),
             Self::Drop(parts, _) => {
                 drop(parts);

@@ -270,22 +270,32 @@ impl<'a> Reader<'a> {
 /// # Errors
 /// [`FrameError::Body`].
 pub fn decode<M: KafkaDecode>(body: Bytes, version: i16) -> Result<M, FrameError> {
-    let (message, decoder) = decode_front(body, version)?;
+    let (message, decoder) = decode_front(body, version, DecodeLimits::default())?;
     decoder.finish()?;
     Ok(message)
 }
 
 /// Decodes the body of a request. As in Kafka, bytes left over mean nothing: librdkafka 2.16 sends
-/// three of them when it asks for the metadata of all topics.
+/// three of them when it asks for the metadata of all topics. A list may have `items_max` items.
 ///
 /// # Errors
 /// [`FrameError::Body`].
-pub fn decode_request<M: KafkaDecode>(body: Bytes, version: i16) -> Result<M, FrameError> {
-    Ok(decode_front(body, version)?.0)
+pub fn decode_request<M: KafkaDecode>(
+    body: Bytes,
+    version: i16,
+    items_max: usize,
+) -> Result<M, FrameError> {
+    let mut limits = DecodeLimits::default();
+    limits.max_array_elements = items_max;
+    Ok(decode_front(body, version, limits)?.0)
 }
 
-fn decode_front<M: KafkaDecode>(body: Bytes, version: i16) -> Result<(M, Decoder), FrameError> {
-    let mut decoder = Decoder::new(body, DecodeLimits::default())?;
+fn decode_front<M: KafkaDecode>(
+    body: Bytes,
+    version: i16,
+    limits: DecodeLimits,
+) -> Result<(M, Decoder), FrameError> {
+    let mut decoder = Decoder::new(body, limits)?;
     let message = M::decode(&mut decoder, ApiVersion::new(version))?;
     Ok((message, decoder))
 }

@@ -8,18 +8,34 @@ use crate::api::testing::{World, encode};
 use crate::msg;
 use crate::wire::StrBytes;
 use crate::wire::codec::Codec;
+use crate::wire::messages::alter_partition_reassignments_request::{
+    ReassignablePartition, ReassignableTopic,
+};
+use crate::wire::messages::alter_replica_log_dirs_request::{
+    AlterReplicaLogDir, AlterReplicaLogDirTopic,
+};
+use crate::wire::messages::create_acls_request::AclCreation;
 use crate::wire::messages::create_topics_request::CreatableTopic;
+use crate::wire::messages::delete_acls_request::DeleteAclsFilter;
 use crate::wire::messages::delete_topics_request::DeleteTopicState;
+use crate::wire::messages::describe_log_dirs_request::DescribableLogDirTopic;
+use crate::wire::messages::describe_producers_request::TopicRequest;
+use crate::wire::messages::elect_leaders_request::TopicPartitions;
+use crate::wire::messages::leave_group_request::MemberIdentity;
 use crate::wire::messages::list_offsets_request::ListOffsetsPartition;
 use crate::wire::messages::list_offsets_request::ListOffsetsTopic;
 use crate::wire::messages::metadata_request::MetadataRequestTopic;
 use crate::wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use crate::wire::messages::{
-    AlterConfigsRequest, CreatePartitionsRequest, CreateTopicsRequest, CreateTopicsResponse,
-    DeleteGroupsRequest, DeleteGroupsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
-    DescribeConfigsRequest, DescribeGroupsRequest, FindCoordinatorRequest, FindCoordinatorResponse,
-    IncrementalAlterConfigsRequest, ListOffsetsRequest, MetadataRequest, MetadataResponse,
-    OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, ProduceRequest, ProduceResponse,
+    AlterConfigsRequest, AlterPartitionReassignmentsRequest, AlterReplicaLogDirsRequest,
+    ConsumerGroupDescribeRequest, CreateAclsRequest, CreatePartitionsRequest, CreateTopicsRequest,
+    CreateTopicsResponse, DeleteAclsRequest, DeleteGroupsRequest, DeleteGroupsResponse,
+    DeleteTopicsRequest, DeleteTopicsResponse, DescribeConfigsRequest, DescribeGroupsRequest,
+    DescribeLogDirsRequest, DescribeLogDirsResponse, DescribeProducersRequest,
+    DescribeTransactionsRequest, ElectLeadersRequest, FindCoordinatorRequest,
+    FindCoordinatorResponse, IncrementalAlterConfigsRequest, LeaveGroupRequest, ListOffsetsRequest,
+    MetadataRequest, MetadataResponse, OffsetCommitRequest, OffsetDeleteRequest,
+    OffsetFetchRequest, ProduceRequest, ProduceResponse,
 };
 use crate::wire::record::{BatchBuilder, ProducerStamp};
 
@@ -375,4 +391,86 @@ fn lists_of_groups_and_resources_are_answered_in_pieces() {
         |name: &str| msg!(DescribeConfigsResource { resource_type: 2, resource_name: name.into() });
     let resources = ["a", "no", "b"].into_iter().cycle().take(100).map(resource).collect();
     check(&mut world, 4, &msg!(DescribeConfigsRequest { resources }));
+}
+
+#[test]
+fn requests_about_partitions_in_pieces_answer_as_if_they_were_whole() {
+    let mut world = world();
+    let topics =
+        || [("b", 0..900), ("a", -1..300), ("none", 0..0), ("no", 0..600), ("a", 200..400)];
+    let indexes = |of: std::ops::Range<i32>| of.collect::<Vec<i32>>();
+    let all = topics().map(|(topic, of)| {
+        let partitions = indexes(of);
+        msg!(DescribableLogDirTopic { topic: topic.into(), partitions })
+    });
+    let request = msg!(DescribeLogDirsRequest { topics: Some(all.to_vec()) });
+    for version in versions::<DescribeLogDirsRequest>() {
+        let found = check(&mut world, version, &request);
+        let rows: Vec<_> = found.results[0].topics.iter().map(|t| t.partitions.len()).collect();
+        assert_eq!(rows, [200, 350], "each once, those that are led here");
+    }
+    let all: DescribeLogDirsResponse =
+        world.ask(0, 5, &msg!(DescribeLogDirsRequest { topics: None }));
+    let rows: Vec<_> = all.results[0].topics.iter().map(|t| t.partitions.len()).collect();
+    assert_eq!(rows, [350, 350], "a look at all of them takes several turns");
+    let all = topics().map(|(topic, of)| {
+        let partitions = indexes(of);
+        msg!(TopicPartitions { topic: topic.into(), partitions })
+    });
+    let request =
+        msg!(ElectLeadersRequest { topic_partitions: Some(all.to_vec()), timeout_ms: 1000 });
+    for version in versions::<ElectLeadersRequest>() {
+        check(&mut world, version, &request);
+    }
+    let all = topics().map(|(name, of)| {
+        let partition_indexes = indexes(of);
+        msg!(TopicRequest { name: name.into(), partition_indexes })
+    });
+    let request = msg!(DescribeProducersRequest { topics: all.to_vec() });
+    check(&mut world, 0, &request);
+    let all = topics().map(|(name, of)| {
+        let partition = |partition_index| msg!(ReassignablePartition { partition_index });
+        let partitions = of.map(partition).collect();
+        msg!(ReassignableTopic { name: name.into(), partitions })
+    });
+    let request =
+        msg!(AlterPartitionReassignmentsRequest { topics: all.to_vec(), timeout_ms: 1000 });
+    for version in versions::<AlterPartitionReassignmentsRequest>() {
+        check(&mut world, version, &request);
+    }
+    let dir = |path: &str, of: &[(&str, std::ops::Range<i32>)]| {
+        let topics = of.iter().map(|(name, of)| {
+            let partitions = indexes(of.clone());
+            msg!(AlterReplicaLogDirTopic { name: (*name).into(), partitions })
+        });
+        msg!(AlterReplicaLogDir { path: path.into(), topics: topics.collect() })
+    };
+    world.shards[0].dir = "/here".into();
+    let dirs = vec![dir("/here", &topics()), dir("/else", &topics()[1..2])];
+    let request = msg!(AlterReplicaLogDirsRequest { dirs });
+    for version in versions::<AlterReplicaLogDirsRequest>() {
+        check(&mut world, version, &request);
+    }
+}
+
+#[test]
+fn lists_in_pieces_answer_as_if_they_were_whole() {
+    let mut world = world();
+    let names = || (0..2000).map(|i| StrBytes::from(format!("number {i:08}")));
+    let request = msg!(ConsumerGroupDescribeRequest { group_ids: names().collect() });
+    check(&mut world, 0, &request);
+    let request = msg!(DescribeTransactionsRequest { transactional_ids: names().collect() });
+    check(&mut world, 0, &request);
+    let creation = |name| msg!(AclCreation { resource_name: name, resource_type: 2 });
+    let request = msg!(CreateAclsRequest { creations: names().map(creation).collect() });
+    check(&mut world, 1, &request);
+    let filter = |name| msg!(DeleteAclsFilter { resource_name_filter: Some(name) });
+    let request = msg!(DeleteAclsRequest { filters: names().map(filter).collect() });
+    check(&mut world, 1, &request);
+    let member = |member_id| msg!(MemberIdentity { member_id });
+    let members = names().map(member).collect();
+    let request = msg!(LeaveGroupRequest { group_id: "g".into(), members });
+    for version in 3..=5 {
+        check(&mut world, version, &request);
+    }
 }

@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::world::{at_ms, limits};
+use super::world::{at_ms, limits, list};
 use crate::base::TopicId;
 use crate::coordinator::*;
 
@@ -369,7 +369,7 @@ impl Sim {
             fresh.replay(0, &record.key, record.value.as_deref()).unwrap();
         }
         fresh.loaded(0, at_ms(self.now_ms), &mut Vec::new());
-        assert_eq!(fresh.list(&[], &[]), self.groups.list(&[], &[]));
+        assert_eq!(list(&fresh, &[], &[]), list(&self.groups, &[], &[]));
         for group in GROUPS {
             assert_eq!(fresh.describe(group), self.groups.describe(group));
             assert_eq!(fresh.fetch_offsets(group, None), self.groups.fetch_offsets(group, None));

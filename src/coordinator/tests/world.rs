@@ -129,7 +129,7 @@ impl World {
             "describe" => self.describe(plain[0]),
             "list" => {
                 let types: Vec<_> = line.get("type").into_iter().collect();
-                for g in self.groups.list(plain, &types).unwrap() {
+                for g in list(&self.groups, plain, &types).unwrap() {
                     self.say(&format!("{} {:?} {}", g.group, g.protocol_type, g.state));
                 }
             }
@@ -395,4 +395,16 @@ pub(super) fn describe_record(record: &Record) -> String {
         (Key::Group(group), None) => format!("no group {group}"),
         (Key::Other, _) => "other".into(),
     }
+}
+
+/// All groups that pass, by name; looked at two by two.
+pub(super) fn list<R>(
+    groups: &Groups<R>,
+    states: &[&str],
+    types: &[&str],
+) -> Result<Vec<Listed>, GroupError> {
+    let mut listing = Listing::new(states, types);
+    while !groups.list(&mut listing, 2)? {}
+    listing.found.sort_unstable_by(|a, b| a.group.cmp(&b.group));
+    Ok(listing.found)
 }
