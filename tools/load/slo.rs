@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::tools::load::result::{Percentiles, RunResult};
 
-/// The search ends when the rates that meet and miss are this close.
+/// The search ends when the rates that meet and miss are this close, or one record a second apart.
 const CLOSE: f64 = 1.05;
 const RATE_MIN: f64 = 1.0;
 
@@ -83,7 +83,7 @@ impl Search {
     /// The rate to try; `None` when the search is over.
     pub(crate) fn next(&self) -> Option<f64> {
         let is_close = match (self.meets, self.misses) {
-            (Some(meets), Some(misses)) => misses / meets <= CLOSE,
+            (Some(meets), Some(misses)) => misses / meets <= CLOSE || misses - meets <= 1.0,
             (None, Some(misses)) => misses <= RATE_MIN,
             _ => false,
         };
@@ -108,7 +108,9 @@ mod tests {
 
     #[test]
     fn the_search_doubles_and_halves_until_it_is_close() {
-        for (start, limit) in [(1000.0, 37_000.0), (1e6, 37_000.0), (2.0, 1e5)] {
+        for (start, limit) in
+            [(1000.0, 37_000.0), (1e6, 37_000.0), (2.0, 1e5), (2.0, 3.0), (0.7, 9.5)]
+        {
             let mut search = Search::new(start);
             let mut tries = 0;
             while let Some(rate) = search.next() {
@@ -116,7 +118,7 @@ mod tests {
                 tries += 1;
             }
             let found = search.meets.unwrap();
-            assert!(found <= limit && limit <= found * CLOSE, "{found}");
+            assert!(found <= limit && limit <= (found * CLOSE).max(found + 1.0), "{found}");
             assert!(tries < 25, "{tries}");
         }
         let mut hopeless = Search::new(64.0);
