@@ -24,7 +24,7 @@ use crate::tools::load::engine::{End, Plan};
 use crate::tools::load::meter::Meter;
 use crate::tools::load::payload::{Head, Payloads};
 use crate::tools::load::progress::Progress;
-use crate::tools::load::schedule::{Drain, HEAD_START, Schedule};
+use crate::tools::load::schedule::{Drain, Schedule, first_due};
 
 /// The schedule is looked at so often.
 const STEP: Duration = Duration::from_micros(200);
@@ -73,9 +73,10 @@ pub(crate) struct Engine {
     events: Events,
     payloads: Payloads,
     schedule: Schedule,
-    /// Records whose time has come, and those of them that a producer took.
+    /// Records whose time has come.
     due: u64,
-    sent: u64,
+    /// Records that each producer took.
+    taken: Vec<u64>,
     /// Since when no broker can be reached, and why.
     trouble: Option<(Moment, String)>,
 }
@@ -85,7 +86,7 @@ impl Engine {
     ///
     /// # Errors
     /// In words.
-    pub(crate) fn new(plan: Plan, seed: u64) -> Result<Self, String> {
+    pub(crate) fn new(plan: Plan, payloads: Payloads) -> Result<Self, String> {
         let w = &plan.workload;
         if w.verify || w.backlog_bytes > 0 {
             return Err("--verify and backlogs need our own client (--client klamm)".to_owned());
@@ -93,7 +94,7 @@ impl Engine {
         let (events, is_over) = (Events::default(), Arc::new(AtomicBool::new(false)));
         let producer = |_| producer(&plan, &events).map_err(|e| e.to_string());
         let count = plan.topics.len() * w.producers as usize;
-        let producers = (0..count).map(producer).collect::<Result<_, _>>()?;
+        let producers = (0..count).map(producer).collect::<Result<Vec<_>, _>>()?;
         let mut consumers = Vec::new();
         for topic in &plan.topics {
             for at in 0..w.groups * w.consumers {
@@ -104,10 +105,10 @@ impl Engine {
             }
         }
         Ok(Self {
-            payloads: Payloads::new(w, seed)?,
+            payloads,
             schedule: Schedule::new(w),
             due: 0,
-            sent: 0,
+            taken: vec![0; producers.len()],
             trouble: None,
             producers,
             consumers,
@@ -124,12 +125,14 @@ impl Engine {
 
     /// Runs the workload.
     pub(crate) fn run(&mut self, meter: &mut Meter, progress: &mut Progress) -> End {
-        meter.begin(clock::now().0 + HEAD_START);
         let mut all = || {
+            meter.begin(first_due()).map_err(|e| e.to_string())?;
             let end = self.send_all(meter, progress)?;
+            meter.cut(clock::now().0);
             Ok(if self.drain(meter, progress)? { end } else { End::Stopped })
         };
         let end = all().unwrap_or_else(End::Failed);
+        meter.cut(clock::now().0);
         self.is_over.store(true, Ordering::Relaxed);
         for consumer in self.consumers.drain(..) {
             if let Ok(Err(what)) = consumer.join() {
@@ -203,27 +206,40 @@ impl Engine {
         while self.schedule.intended(self.due, meter.began) <= now {
             self.due += 1;
         }
-        while self.sent < self.due {
-            let intended = self.schedule.intended(self.sent, meter.began);
-            let at = (self.sent % self.producers.len() as u64) as usize;
-            let head = Head { intended_ns: intended.0, run: self.plan.run, producer: at as u32 };
-            let topic = &self.plan.topics[at % self.plan.topics.len()];
-            let drawn = self.payloads.next(head);
-            let mut record =
-                BaseRecord::<[u8], [u8], _>::with_opaque_to(topic, intended.0 as usize)
-                    .payload(drawn.value);
-            if let Some(key) = drawn.key {
-                record = record.key(key);
+        for at in 0..self.producers.len() {
+            while let Some(intended) = self.owed(at, meter) {
+                // The others go on; the record keeps its intended time.
+                if !self.send(at, intended)? {
+                    break;
+                }
+                meter.sent(now);
+                self.taken[at] += 1;
             }
-            match self.producers[at].send(record) {
-                Ok(()) => meter.sent(now),
-                // The schedule goes on when there is room; the record keeps its intended time.
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => break,
-                Err((e, _)) => return Err(e.to_string()),
-            }
-            self.sent += 1;
         }
         Ok(())
+    }
+
+    /// When the next record of a producer was to be sent, if its time has come.
+    fn owed(&self, at: usize, meter: &Meter) -> Option<Moment> {
+        let number = self.taken[at] * self.producers.len() as u64 + at as u64;
+        (number < self.due).then(|| self.schedule.intended(number, meter.began))
+    }
+
+    /// Hands a producer its next record; says whether there was room for it.
+    fn send(&mut self, at: usize, intended: Moment) -> Result<bool, String> {
+        let head = Head { intended_ns: intended.0, run: self.plan.run, producer: at as u32 };
+        let topic = &self.plan.topics[at % self.plan.topics.len()];
+        let drawn = self.payloads.next(head);
+        let mut record = BaseRecord::<[u8], [u8], _>::with_opaque_to(topic, intended.0 as usize)
+            .payload(drawn.value);
+        if let Some(key) = drawn.key {
+            record = record.key(key);
+        }
+        match self.producers[at].send(record) {
+            Ok(()) => Ok(true),
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => Ok(false),
+            Err((e, _)) => Err(e.to_string()),
+        }
     }
 }
 
@@ -317,6 +333,7 @@ mod tests {
     use crate::tools::load::options::Options;
     use crate::tools::load::result::RunResult;
     use crate::tools::load::run_once;
+    use crate::tools::load::setup;
     use crate::tools::load::workload::Workload;
 
     /// A broker in this process, stopped when it is dropped.
@@ -327,7 +344,7 @@ mod tests {
     }
 
     impl Broker {
-        fn start(name: &str) -> Self {
+        fn start(name: &str, more: &[(&str, &str)]) -> Self {
             let dir =
                 std::env::temp_dir().join(format!("klamm-load-{name}-{}", std::process::id()));
             // Somebody may take a port between its choice and its use.
@@ -338,7 +355,9 @@ mod tests {
                     ("listeners", format!("PLAINTEXT://{free}")),
                     ("log.dirs", dir.display().to_string()),
                 ];
-                let overrides = overrides.map(|(key, value)| (key.to_owned(), value));
+                let more = more.iter().map(|&(key, value)| (key, value.to_owned()));
+                let overrides = overrides.into_iter().chain(more);
+                let overrides: Vec<_> = overrides.map(|(k, v)| (k.to_owned(), v)).collect();
                 let config = ServerConfig::load("", &overrides).unwrap();
                 let Ok(mut server) = Server::start(&config) else { continue };
                 server.wait_ready().unwrap();
@@ -369,7 +388,7 @@ mod tests {
 
     #[test]
     fn a_load_of_librdkafka_is_sent_acknowledged_and_read_whole() {
-        let broker = Broker::start("whole");
+        let broker = Broker::start("whole", &[]);
         let flags = "--rate 500 --duration-seconds 1 --partitions 3 --producers 2 --groups 2 \
                      --consumers 2 --keys uniform --codec zstd --linger-ms 0.5";
         let result = broker.load(flags, &Arc::default());
@@ -382,8 +401,46 @@ mod tests {
     }
 
     #[test]
+    fn a_producer_of_librdkafka_without_room_does_not_hold_up_the_others() {
+        let broker = Broker::start("room", &[("auto.create.topics.enable", "false")]);
+        let workload = Workload {
+            topics: 2,
+            groups: 0,
+            rate: 200.0,
+            warmup_seconds: 0.0,
+            duration_seconds: 1.0,
+            // Room for fewer records than a producer has to send.
+            buffer_bytes: 16 << 10,
+            ..Workload::default()
+        };
+        let bootstrap = Endpoint::parse_list(&broker.address).unwrap();
+        let mut client = setup::connect(&bootstrap).unwrap();
+        let one = Workload { topics: 1, ..workload.clone() };
+        let there = setup::prepare(&mut client, &one, None, 7).unwrap().topics.remove(0);
+        let second = Duration::from_secs(1);
+        let mut meter = Meter::new((Duration::ZERO, second), None).unwrap();
+        let payloads = Payloads::new(&workload, 7).unwrap();
+        let plan = Plan {
+            // What is to go to a topic that no broker has waits in its producer.
+            topics: vec![there, Arc::from("missing")],
+            is_foreign: false,
+            run: 7,
+            give_up_after: 5 * second,
+            stop: Arc::default(),
+            bootstrap,
+            workload,
+        };
+        let mut engine = Engine::new(plan, payloads).unwrap();
+        let end = engine.run(&mut meter, &mut Progress::new(false));
+        assert!(matches!(end, End::Failed(_)), "{end:?}");
+        let (free, full) = (engine.taken[0], engine.taken[1]);
+        assert!(0 < full && full < 20 && free > 3 * full, "{:?}", engine.taken);
+        assert_eq!((engine.due, meter.counts.acked), (200, free));
+    }
+
+    #[test]
     fn a_load_of_librdkafka_ends_when_the_broker_is_gone() {
-        let broker = Broker::start("gone");
+        let broker = Broker::start("gone", &[]);
         let stopper = broker.server.stopper();
         let later = Builder::new().spawn(move || {
             sleep(Duration::from_secs(1));

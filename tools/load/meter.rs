@@ -2,6 +2,8 @@
 //!
 //! Latency counts from the intended send time: to the acknowledgement, and to the consumer. A record
 //! is measured when its intended time lies in the measured window; rates count what happened in it.
+//! Records of a backlog have no intended time: they are counted, but have no latency, and are not of
+//! the rate that was achieved.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
@@ -74,13 +76,14 @@ pub(crate) struct Latency {
 pub(crate) struct Meter {
     warmup: Duration,
     duration: Duration,
-    /// First intended send time.
+    /// First intended send time, by both clocks.
     pub(crate) began: Moment,
+    pub(crate) started: WallMs,
     /// The measured window.
     pub(crate) from: Moment,
     pub(crate) to: Moment,
     pub(crate) counts: Counts,
-    /// What happened in the window.
+    /// What happened in the window; acknowledged are only records of the schedule.
     pub(crate) measured: Counts,
     pub(crate) ack: Latency,
     pub(crate) e2e: Latency,
@@ -99,15 +102,15 @@ impl Meter {
     /// # Errors
     /// A file cannot be made.
     pub(crate) fn new(
-        wall: WallMs,
         (warmup, duration): (Duration, Duration),
         out: Option<&Path>,
     ) -> io::Result<Self> {
-        let latency = |name: &str| Latency::new(out.map(|dir| dir.join(name)).as_deref(), wall);
+        let latency = |name: &str| Latency::new(out.map(|dir| dir.join(name)).as_deref());
         Ok(Self {
             warmup,
             duration,
             began: Moment::NEVER,
+            started: WallMs::default(),
             from: Moment::NEVER,
             to: Moment::NEVER,
             counts: Counts::default(),
@@ -122,11 +125,36 @@ impl Meter {
         })
     }
 
-    /// The first record is due at `began`.
-    pub(crate) fn begin(&mut self, began: Moment) {
+    /// The first record is due at this moment.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub(crate) fn begin(&mut self, (began, started): (Moment, WallMs)) -> io::Result<()> {
         (self.began, self.from) = (began, began + self.warmup);
         self.to = self.from + self.duration;
+        self.started = started;
         self.at_second = self.counts;
+        self.ack.begin(started)?;
+        self.e2e.begin(started)
+    }
+
+    /// The run is cut short: what comes from now on is not measured.
+    pub(crate) fn cut(&mut self, now: Moment) {
+        if now < self.to {
+            self.to = now;
+            if let Some(from) = self.cpu_seconds.0 {
+                self.cpu_seconds.1 = cpu_seconds() - from;
+            }
+        }
+    }
+
+    /// The length of the measured window.
+    pub(crate) fn window(&self) -> Duration {
+        self.to.since(self.from)
+    }
+
+    fn is_scheduled(&self, intended: Moment) -> bool {
+        intended >= self.began
     }
 
     /// Acknowledged records that have not been read by all of `groups`.
@@ -147,17 +175,21 @@ impl Meter {
     /// A record was acknowledged.
     pub(crate) fn acked(&mut self, intended: Moment, now: Moment) {
         self.counts.acked += 1;
-        self.measured.acked += u64::from(self.is_measured(now));
-        let is_measured = self.is_measured(intended);
-        self.ack.record(intended, now, is_measured);
+        if self.is_scheduled(intended) {
+            self.measured.acked += u64::from(self.is_measured(now));
+            let is_measured = self.is_measured(intended);
+            self.ack.record(intended, now, is_measured);
+        }
     }
 
     /// A consumer read a record.
     pub(crate) fn consumed(&mut self, intended: Moment, now: Moment) {
         self.counts.consumed += 1;
         self.measured.consumed += u64::from(self.is_measured(now));
-        let is_measured = self.is_measured(intended);
-        self.e2e.record(intended, now, is_measured);
+        if self.is_scheduled(intended) {
+            let is_measured = self.is_measured(intended);
+            self.e2e.record(intended, now, is_measured);
+        }
     }
 
     /// A producer gave up `count` records.
@@ -166,7 +198,8 @@ impl Meter {
         self.first_failure.get_or_insert_with(|| why.to_string());
     }
 
-    fn backlog_records(&self) -> u64 {
+    /// Records that were sent before the schedule began.
+    pub(crate) fn backlog_records(&self) -> u64 {
         self.backlog.as_ref().map_or(0, |b| b.records)
     }
 
@@ -236,10 +269,15 @@ fn cpu_seconds() -> f64 {
 }
 
 impl Latency {
-    fn new(log: Option<&Path>, start: WallMs) -> io::Result<Self> {
+    fn new(log: Option<&Path>) -> io::Result<Self> {
         let histogram = || Histogram::new(DIGITS).map_err(|e| io::Error::other(e.to_string()));
-        let mut log = log.map(File::create).transpose()?.map(BufWriter::new);
-        if let Some(log) = &mut log {
+        let log = log.map(File::create).transpose()?.map(BufWriter::new);
+        Ok(Self { all: histogram()?, second: histogram()?, log })
+    }
+
+    /// Writes the head of the log.
+    fn begin(&mut self, start: WallMs) -> io::Result<()> {
+        if let Some(log) = &mut self.log {
             let seconds = start.0 as f64 / 1e3;
             writeln!(log, "#[Histogram log format version 1.3]")?;
             writeln!(log, "#[StartTime: {seconds:.3} (seconds since epoch)]")?;
@@ -248,7 +286,7 @@ impl Latency {
                 r#""StartTimestamp","Interval_Length","Interval_Max","Interval_Compressed_Histogram""#
             )?;
         }
-        Ok(Self { all: histogram()?, second: histogram()?, log })
+        Ok(())
     }
 
     fn record(&mut self, intended: Moment, now: Moment, is_measured: bool) {
@@ -275,5 +313,60 @@ impl Latency {
         }
         self.second.reset();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn at(ms: u64) -> Moment {
+        Moment(ms * 1_000_000)
+    }
+
+    #[test]
+    fn a_backlog_is_counted_but_has_no_latency_and_is_not_of_the_rate() {
+        let mut meter = Meter::new((Duration::ZERO, SECOND), None).unwrap();
+        for ms in 0..10 {
+            meter.sent(at(ms));
+            meter.acked(at(ms), at(ms + 1));
+        }
+        meter.begin((at(100), WallMs(5))).unwrap();
+        for ms in 0..10 {
+            meter.acked(at(ms), at(500));
+            meter.consumed(at(ms), at(500));
+        }
+        meter.acked(at(100), at(600));
+        meter.consumed(at(100), at(700));
+        meter.end_second(1).unwrap();
+        assert_eq!((meter.counts.acked, meter.counts.consumed), (21, 11));
+        assert_eq!((meter.measured.acked, meter.measured.consumed), (1, 11));
+        assert_eq!((meter.ack.all.len(), meter.e2e.all.len()), (1, 1));
+        let second = &meter.series[0];
+        assert!(second.ack_max_ns < 501_000_000 && second.e2e_p50_ns > 599_000_000, "{second:?}");
+        assert_eq!(meter.started, WallMs(5));
+    }
+
+    #[test]
+    fn what_comes_after_a_run_was_cut_short_is_not_measured() {
+        let mut meter = Meter::new((SECOND, 10 * SECOND), None).unwrap();
+        meter.begin((at(0), WallMs(0))).unwrap();
+        meter.acked(at(900), at(1100));
+        meter.cut(at(2500));
+        meter.acked(at(2400), at(2600));
+        assert_eq!((meter.measured.acked, meter.ack.all.len()), (1, 1));
+        assert_eq!(meter.window(), Duration::from_millis(1500));
+        meter.cut(at(9000));
+        assert_eq!(meter.window(), Duration::from_millis(1500), "once is enough");
+    }
+
+    #[test]
+    fn a_run_that_is_cut_in_its_warm_up_has_measured_nothing() {
+        let mut meter = Meter::new((SECOND, SECOND), None).unwrap();
+        meter.begin((at(0), WallMs(0))).unwrap();
+        meter.cut(at(500));
+        assert_eq!(meter.window(), Duration::ZERO);
     }
 }

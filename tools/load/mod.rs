@@ -7,27 +7,32 @@
 //!
 //! Each record's intended send time is fixed by the rate, and latency counts from there: a stall of
 //! the broker is seen by every record that was due in it. The time travels in the record. A run whose
-//! acknowledged rate is below 99 % of the offered one is marked `missed`.
+//! acknowledged rate is below 99 % of the offered one, or that had records left to send when its time
+//! was over, is marked `missed`.
 //!
 //! `--verify` numbers and chains the records of each producer, and fails a run in which one is lost,
 //! duplicated, reordered or changed. `--max --slo p99=5ms` looks for the highest rate that holds the bound.
 //!
 //! `--out DIR` writes
 //! - `result.json`, an object (`--json` prints it):
-//!   `format` 1; `client`, `bootstrap`, `started_ms` (since 1970); `workload` with every key;
-//!   `offered_rate`, `achieved_rate` (acknowledged) and `consumed_rate`, records/s of the measured time;
-//!   `missed`; `error`: null, or why the exit code is 1; `warmup_seconds`, `duration_seconds` (measured);
+//!   `format` 1; `client`, `bootstrap`; `started_ms` (since 1970): the first intended send time;
+//!   `workload` with every key, `record_bytes` being the mean where a file has the payloads;
+//!   `offered_rate`, `achieved_rate` (acknowledged, without a backlog) and `consumed_rate` (with it),
+//!   records/s of the measured time;
+//!   `missed`; `error`: null, or why the exit code is 1; `warmup_seconds`, `duration_seconds` (measured,
+//!   less than planned when the run was cut short);
 //!   `load_cpu_seconds`: run time of this process in the measured time;
-//!   `counts` of the whole run: `due`, `sent`, `acked`, `consumed`, `failed`, and `lost`, `duplicated`,
-//!   `reordered`, `corrupted`, which are null without `--verify`;
+//!   `counts` of the whole run: `due`, `sent`, `unsent` (due, and no producer had room until the end),
+//!   `acked`, `consumed`, `failed`, and `lost`, `duplicated`, `reordered`, `corrupted`, which are null
+//!   without `--verify`;
 //!   `ack_ns` and `e2e_ns`: null, or `count`, `min`, `mean`, `p50`, `p90`, `p95`, `p99`, `p999`, `p9999`,
 //!   `max`, and `curve`, pairs of quantile and nanoseconds;
 //!   `backlog`: null, or `records`, `build_seconds`, `drain_seconds`;
 //!   `search`: null, or for each rate that `--max` tried `rate`, `achieved_rate`, `value_ns`, `meets`;
 //!   `series`: for each second from the start of the warm-up on `second`, `sent`, `acked`, `consumed`,
 //!   `failed`, `behind`, and `p50`, `p99`, `max` of both latencies as `ack_p50_ns` and so on.
-//! - `ack.hdr`, `e2e.hdr`: HDR histogram logs (version 1.3) of nanoseconds, a line a second, and one for
-//!   what came after the last whole second.
+//! - `ack.hdr`, `e2e.hdr`: HDR histogram logs (version 1.3) of nanoseconds, a line a second from
+//!   `started_ms` on, and one for what came after the last whole second.
 //! - `picture.svg`: the percentile curves, latency and rate over time.
 //!
 //! The exit code is 0 also for a run that missed its rate, and 1 when it failed or was interrupted; what
@@ -45,7 +50,7 @@ mod progress;
 mod result;
 pub(crate) mod ring;
 mod schedule;
-mod setup;
+pub(crate) mod setup;
 mod slo;
 mod table;
 mod verify;
@@ -67,6 +72,7 @@ use crate::tools::cli::{self, Outcome, ToolError};
 use engine::{End, Engine, Plan};
 use meter::{LOGS, Meter};
 use options::{ClientName, Options};
+use payload::Payloads;
 use progress::Progress;
 use result::{About, RunResult};
 use slo::{Search, Slo};
@@ -219,6 +225,8 @@ fn run_once(
     let prepared = setup::prepare(&mut client, &workload, options.topic.as_deref(), run)?;
     workload.partitions = prepared.partitions;
     workload.topics = prepared.topics.len() as u32;
+    let payloads = Payloads::new(&workload, seed)?;
+    workload.record_bytes = payloads.value_bytes();
     let plan = Plan {
         workload: workload.clone(),
         bootstrap: bootstrap.to_vec(),
@@ -228,19 +236,18 @@ fn run_once(
         give_up_after: Duration::from_secs_f64(options.give_up_after.clamp(0.1, 1e6)),
         stop: Arc::clone(stop),
     };
-    let wall = clock::now().1;
     let lengths = [workload.warmup_seconds, workload.duration_seconds];
     let [warmup, duration] = lengths.map(Duration::from_secs_f64);
-    let mut meter = Meter::new(wall, (warmup, duration), options.out.as_deref()).map_err(failed)?;
+    let mut meter = Meter::new((warmup, duration), options.out.as_deref()).map_err(failed)?;
     let mut progress = Progress::new(options.progress || io::stderr().is_terminal());
     let (due, end, verdict) = match options.client {
         ClientName::Klamm => {
-            let mut engine = Engine::new(plan, seed)?;
+            let mut engine = Engine::new(plan, payloads)?;
             engine.prepare(&mut meter)?;
             let end = engine.run(&mut meter, &mut progress);
             (engine.due(), end, engine.verdict())
         }
-        ClientName::Librdkafka => with_librdkafka(plan, seed, &mut meter, &mut progress)?,
+        ClientName::Librdkafka => with_librdkafka(plan, payloads, &mut meter, &mut progress)?,
     };
     meter.end(clock::now().0).map_err(failed)?;
     if !prepared.is_foreign && !options.keep_topics && !matches!(end, End::Failed(_)) {
@@ -252,7 +259,6 @@ fn run_once(
             ClientName::Librdkafka => "librdkafka",
         },
         bootstrap: options.bootstrap_server.clone().unwrap_or_default(),
-        started_ms: wall.0,
     };
     Ok(RunResult::new(about, &workload, &meter, due, (&end, verdict)))
 }
@@ -260,11 +266,11 @@ fn run_once(
 #[cfg(any(feature = "librdkafka", test))]
 fn with_librdkafka(
     plan: Plan,
-    seed: u64,
+    payloads: Payloads,
     meter: &mut Meter,
     progress: &mut Progress,
 ) -> Outcome<(u64, End, Option<Verdict>)> {
-    let mut engine = librdkafka::Engine::new(plan, seed)?;
+    let mut engine = librdkafka::Engine::new(plan, payloads)?;
     let end = engine.run(meter, progress);
     Ok((engine.due(), end, None))
 }
@@ -272,7 +278,7 @@ fn with_librdkafka(
 #[cfg(not(any(feature = "librdkafka", test)))]
 fn with_librdkafka(
     _: Plan,
-    _: u64,
+    _: Payloads,
     _: &mut Meter,
     _: &mut Progress,
 ) -> Outcome<(u64, End, Option<Verdict>)> {

@@ -14,8 +14,12 @@ use fastrand::Rng;
 
 use crate::tools::load::workload::{Keys, Workload};
 
+/// Bytes of a key that is made here.
+const KEY_BYTES: usize = 9;
 /// Bytes of the head.
 pub(crate) const HEADER_BYTES: usize = 16;
+/// What a request has beside its record, at most.
+const BATCH_BYTES: usize = 1000;
 /// Generated values take this much memory in all.
 const POOL_BYTES: usize = 16 << 20;
 const POOL_VALUES_MAX: usize = 1000;
@@ -64,12 +68,19 @@ struct Payload {
     value: Vec<u8>,
 }
 
+impl Payload {
+    fn key_bytes(&self) -> usize {
+        self.key.as_ref().map_or(0, Vec::len)
+    }
+}
+
 /// Makes keys and values.
 pub(crate) struct Payloads {
     pool: Vec<Payload>,
     next: usize,
     keys: KeySource,
     key: Vec<u8>,
+    bytes_max: usize,
 }
 
 enum KeySource {
@@ -91,6 +102,13 @@ impl Payloads {
                 .map_err(|e| format!("{}: {e}", path.display()))?,
             None => generate(workload, &mut rng),
         };
+        let bytes_max = pool.iter().map(|p| p.key_bytes().max(KEY_BYTES) + p.value.len()).max();
+        let (bytes_max, limit) = (bytes_max.unwrap_or(0), workload.request_bytes_max);
+        if bytes_max + BATCH_BYTES > limit {
+            return Err(format!(
+                "a record has {bytes_max} B, which does not fit into request_bytes_max, {limit}"
+            ));
+        }
         let count = workload.key_count;
         let keys = match workload.keys {
             Keys::None if pool.iter().any(|p| p.key.is_some()) => KeySource::File,
@@ -99,7 +117,18 @@ impl Payloads {
             Keys::Zipf => KeySource::Zipf(rng, zipf_sums(count)),
             Keys::RoundRobin => KeySource::InTurn(0, count),
         };
-        Ok(Self { pool, next: 0, keys, key: Vec::new() })
+        Ok(Self { pool, next: 0, keys, key: Vec::new(), bytes_max })
+    }
+
+    /// Bytes of a value, the mean.
+    pub(crate) fn value_bytes(&self) -> usize {
+        let sum: usize = self.pool.iter().map(|p| p.value.len()).sum();
+        (sum + self.pool.len() / 2) / self.pool.len()
+    }
+
+    /// Bytes that a key and its value have at most.
+    pub(crate) fn bytes_max(&self) -> usize {
+        self.bytes_max
     }
 
     /// The next key and value, with `head` written into it.
@@ -187,4 +216,42 @@ fn payload_of(line: &[u8], head_bytes: usize) -> Payload {
     let mut value = vec![0; head_bytes];
     value.extend_from_slice(rest);
     Payload { key, value }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Payloads of a file with this text, and of a workload with so many bytes for a request.
+    fn of_file(name: &str, text: &str, request_bytes_max: usize) -> Result<Payloads, String> {
+        let path =
+            std::env::temp_dir().join(format!("klamm-payload-{name}-{}", std::process::id()));
+        std::fs::write(&path, text).unwrap();
+        let workload =
+            Workload { payload_file: Some(path.clone()), request_bytes_max, ..Workload::default() };
+        let payloads = Payloads::new(&workload, 1);
+        std::fs::remove_file(path).unwrap();
+        payloads
+    }
+
+    #[test]
+    fn records_of_a_file_have_its_sizes() {
+        let text = format!("{}\n{}\t{}\n", "v".repeat(84), "k".repeat(50), "v".repeat(285));
+        let payloads = of_file("sizes", &text, 4 << 20).unwrap();
+        assert_eq!(payloads.value_bytes(), 201, "100 and 301, in the mean");
+        assert_eq!(payloads.bytes_max(), 351);
+    }
+
+    #[test]
+    fn a_line_that_no_request_takes_is_named_before_anything_is_sent() {
+        let Err(what) = of_file("large", &"v".repeat(3000), 3500) else { panic!("it fits") };
+        assert_eq!(what, "a record has 3025 B, which does not fit into request_bytes_max, 3500");
+    }
+
+    #[test]
+    fn generated_values_have_the_bytes_that_are_asked_for() {
+        let workload = Workload { record_bytes: 77, ..Workload::default() };
+        let payloads = Payloads::new(&workload, 1).unwrap();
+        assert_eq!((payloads.value_bytes(), payloads.bytes_max()), (77, 77 + KEY_BYTES));
+    }
 }

@@ -11,7 +11,7 @@ use crate::tools::load::workload::Workload;
 
 /// Version of the format.
 const FORMAT: u32 = 1;
-/// Below this part of the offered rate a run has missed it.
+/// Below this part of the offered rate a run has missed it, as with any record that it could not send.
 const RATE_KEPT: f64 = 0.99;
 const STEPS_PER_HALF: u32 = 5;
 
@@ -20,8 +20,6 @@ const STEPS_PER_HALF: u32 = 5;
 pub(crate) struct About {
     pub(crate) client: &'static str,
     pub(crate) bootstrap: String,
-    /// Wall clock of the first intended send time, milliseconds since 1970.
-    pub(crate) started_ms: i64,
 }
 
 /// Counts over the whole run, warm-up included. The last four are null unless `--verify` was given.
@@ -29,6 +27,8 @@ pub(crate) struct About {
 pub(crate) struct AllCounts {
     pub(crate) due: u64,
     pub(crate) sent: u64,
+    /// Due, but no producer had room for them until the end. They are in no latency.
+    pub(crate) unsent: u64,
     pub(crate) acked: u64,
     pub(crate) consumed: u64,
     pub(crate) failed: u64,
@@ -61,6 +61,8 @@ pub(crate) struct RunResult {
     pub(crate) format: u32,
     #[serde(flatten)]
     pub(crate) about: About,
+    /// Wall clock of the first intended send time, milliseconds since 1970.
+    pub(crate) started_ms: i64,
     pub(crate) workload: Workload,
     pub(crate) offered_rate: f64,
     pub(crate) achieved_rate: f64,
@@ -121,21 +123,20 @@ impl RunResult {
         (end, verdict): (&End, Option<Verdict>),
     ) -> Self {
         let (counts, measured) = (meter.counts, meter.measured);
-        // A run that was cut short is measured until its last whole second.
-        let planned = workload.duration_seconds;
-        let ran = meter.series.len() as f64 - workload.warmup_seconds;
-        let seconds = if *end == End::Complete { planned } else { ran.clamp(0.0, planned) };
+        let seconds = (meter.window().as_secs_f64() * 1e3).round() / 1e3;
+        let unsent = due.saturating_sub(counts.sent - meter.backlog_records());
         let offered_rate = if workload.producers > 0 { workload.rate } else { 0.0 };
         let rate = |n: u64| if seconds > 0.0 { n as f64 / seconds } else { 0.0 };
         let achieved_rate = rate(measured.acked);
         Self {
             format: FORMAT,
             about,
+            started_ms: meter.started.0,
             workload: workload.clone(),
             offered_rate,
             achieved_rate,
             consumed_rate: rate(measured.consumed),
-            missed: achieved_rate < offered_rate * RATE_KEPT,
+            missed: achieved_rate < offered_rate * RATE_KEPT || unsent > 0,
             error: error(meter, workload, end, verdict),
             warmup_seconds: workload.warmup_seconds,
             duration_seconds: seconds,
@@ -143,6 +144,7 @@ impl RunResult {
             counts: AllCounts {
                 due,
                 sent: counts.sent,
+                unsent,
                 acked: counts.acked,
                 consumed: counts.consumed,
                 failed: counts.failed,

@@ -3,13 +3,20 @@
 
 use std::time::Duration;
 
-use klamm::base::Moment;
+use klamm::base::{Moment, WallMs};
+use klamm::runtime::clock;
 
 use crate::tools::load::meter::Meter;
 use crate::tools::load::workload::Workload;
 
 /// The first record is due so long after everything is ready.
-pub(crate) const HEAD_START: Duration = Duration::from_millis(20);
+const HEAD_START: Duration = Duration::from_millis(20);
+
+/// When the first record of a run that is ready now is due, by both clocks.
+pub(crate) fn first_due() -> (Moment, WallMs) {
+    let (now, wall) = clock::now();
+    (now + HEAD_START, WallMs(wall.0 + HEAD_START.as_millis() as i64))
+}
 
 /// When each record is to be sent: evenly, by the rate alone.
 #[derive(Debug, Clone, Copy)]
@@ -80,7 +87,6 @@ impl Drain {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use klamm::base::WallMs;
 
     fn workload() -> Workload {
         Workload { rate: 4.0, warmup_seconds: 0.5, duration_seconds: 1.0, ..Workload::default() }
@@ -99,7 +105,7 @@ mod tests {
     #[test]
     fn what_is_on_its_way_is_waited_for_as_long_as_something_comes() {
         let second = Duration::from_secs(1);
-        let mut meter = Meter::new(WallMs(0), (Duration::ZERO, second), None).unwrap();
+        let mut meter = Meter::new((Duration::ZERO, second), None).unwrap();
         let at = |s: u64| Moment(s * 1_000_000_000);
         let mut drain = Drain::new(&meter, 1, 2 * second, at(0));
         meter.sent(at(0));

@@ -48,7 +48,7 @@ pub(crate) fn prepare(
             return Err(ToolError::Failed(format!("topic {name} does not exist")));
         }
         Some(_) => {}
-        None => topics.iter().try_for_each(|name| create(client, workload, name))?,
+        None => topics.iter().try_for_each(|name| create(client, &new_topic(workload, name)))?,
     }
     let names: Vec<&str> = topics.iter().map(String::as_str).collect();
     let partitions = client.retry(|client| described(client, &names))?;
@@ -59,7 +59,8 @@ pub(crate) fn prepare(
     })
 }
 
-fn exists(client: &mut Client, name: &str) -> Result<bool, ClientError> {
+/// Whether there is a topic of that name.
+pub(crate) fn exists(client: &mut Client, name: &str) -> Result<bool, ClientError> {
     let topics = client.refresh(Topics::Named(&[name]))?.topics();
     let missing = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
     Ok(topics.get(name).is_some_and(|t| t.error != missing))
@@ -86,15 +87,19 @@ fn described(client: &mut Client, names: &[&str]) -> Result<u32, ClientError> {
     Ok(fewest)
 }
 
-fn create(client: &mut Client, workload: &Workload, name: &str) -> Outcome<()> {
-    let topic = NewTopic {
+fn new_topic(workload: &Workload, name: &str) -> NewTopic {
+    NewTopic {
         name: name.to_owned(),
         partitions: Some(workload.partitions as i32),
         replication_factor: Some(workload.replication_factor),
         configs: workload.topic_configs.clone().into_iter().collect(),
         ..NewTopic::default()
-    };
-    let call = admin::create_topic(&topic, CHANGE_TIMEOUT_MS);
+    }
+}
+
+/// Makes a topic.
+pub(crate) fn create(client: &mut Client, topic: &NewTopic) -> Outcome<()> {
+    let call = admin::create_topic(topic, CHANGE_TIMEOUT_MS);
     let controller = client.cluster().controller();
     let answer = client.ask(controller, call)?;
     for made in &answer.topics {

@@ -14,8 +14,8 @@ pub(crate) fn table(r: &RunResult) -> String {
     let counts = &r.counts;
     let _ = write!(
         t,
-        "records  due {}   sent {}   acknowledged {}   read {}   failed {}",
-        counts.due, counts.sent, counts.acked, counts.consumed, counts.failed
+        "records  due {}   sent {}   unsent {}   acknowledged {}   read {}   failed {}",
+        counts.due, counts.sent, counts.unsent, counts.acked, counts.consumed, counts.failed
     );
     if let (Some(lost), Some(dup), Some(re), Some(bad)) =
         (counts.lost, counts.duplicated, counts.reordered, counts.corrupted)

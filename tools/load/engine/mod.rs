@@ -22,7 +22,7 @@ use crate::tools::load::meter::{Backlog, Meter};
 use crate::tools::load::payload::Payloads;
 use crate::tools::load::progress::Progress;
 use crate::tools::load::ring::{Done, Ring};
-use crate::tools::load::schedule::{Drain, HEAD_START, Schedule};
+use crate::tools::load::schedule::{Drain, Schedule, first_due};
 use crate::tools::load::verify::{Checker, Verdict};
 use crate::tools::load::workload::Workload;
 use agenda::Agenda;
@@ -96,9 +96,8 @@ impl Engine {
     ///
     /// # Errors
     /// In words.
-    pub(crate) fn new(plan: Plan, seed: u64) -> Result<Self, String> {
+    pub(crate) fn new(plan: Plan, payloads: Payloads) -> Result<Self, String> {
         let w = &plan.workload;
-        let payloads = Payloads::new(w, seed)?;
         let mut cluster = Cluster::new(false, METADATA_AGE, METADATA_BACKOFF);
         for topic in &plan.topics {
             cluster.want(topic);
@@ -108,7 +107,7 @@ impl Engine {
             ..ConnectionOptions::default()
         };
         let ring = Ring::new(plan.bootstrap.clone(), options).map_err(|e| e.to_string())?;
-        let (senders, readers) = (Sender::all(&plan)?, Reader::all(&plan));
+        let (senders, readers) = (Sender::all(&plan, payloads.bytes_max())?, Reader::all(&plan));
         Ok(Self {
             schedule: Schedule::new(w),
             due: 0,
@@ -161,14 +160,19 @@ impl Engine {
     /// Runs the workload: the backlog, the schedule, and what is left of both.
     pub(crate) fn run(&mut self, meter: &mut Meter, progress: &mut Progress) -> End {
         let mut all = || {
-            if self.plan.workload.backlog_bytes > 0 {
-                self.build_backlog(meter)?;
-            }
-            meter.begin(clock::now().0 + HEAD_START);
+            let built = match self.plan.workload.backlog_bytes {
+                0 => Ok(()),
+                bytes => self.build_backlog(bytes, meter),
+            };
+            meter.begin(first_due()).map_err(|e| e.to_string())?;
+            built?;
             let end = self.send_all(meter, progress)?;
+            meter.cut(clock::now().0);
             Ok(if self.drain(meter, progress)? { end } else { End::Stopped })
         };
-        all().unwrap_or_else(End::Failed)
+        let end = all().unwrap_or_else(End::Failed);
+        meter.cut(clock::now().0);
+        end
     }
 
     fn is_stopped(&self) -> bool {
@@ -176,11 +180,20 @@ impl Engine {
     }
 
     /// Sends the backlog as fast as it goes, while the consumers wait.
-    fn build_backlog(&mut self, meter: &mut Meter) -> Result<(), String> {
-        let w = &self.plan.workload;
-        let records = w.backlog_bytes.div_ceil(w.record_bytes as u64);
+    fn build_backlog(&mut self, bytes: u64, meter: &mut Meter) -> Result<(), String> {
+        let records = bytes.div_ceil(self.plan.workload.record_bytes as u64);
         let began = clock::now().0;
         self.reads = false;
+        let built = self.send_backlog(records, meter);
+        self.reads = true;
+        self.agenda.add_all();
+        let build_seconds = clock::now().0.since(began).as_secs_f64();
+        let records = meter.counts.sent;
+        meter.backlog = Some(Backlog { records, build_seconds, drain_seconds: None });
+        built
+    }
+
+    fn send_backlog(&mut self, records: u64, meter: &mut Meter) -> Result<(), String> {
         while meter.counts.acked + meter.counts.failed < records && !self.is_stopped() {
             let now = clock::now().0;
             let left = records - meter.counts.sent;
@@ -191,10 +204,6 @@ impl Engine {
                 self.flush();
             }
         }
-        self.reads = true;
-        self.agenda.add_all();
-        let build_seconds = clock::now().0.since(began).as_secs_f64();
-        meter.backlog = Some(Backlog { records, build_seconds, drain_seconds: None });
         Ok(())
     }
 
@@ -250,7 +259,7 @@ impl Engine {
     }
 
     /// Waits until all that was sent is acknowledged and read; gives up when nothing moves. Says
-    /// whether it got there: a signal that comes now ends the waiting.
+    /// whether it got there: a signal that comes now ends the waiting. What is owed stays unsent.
     fn drain(&mut self, meter: &mut Meter, progress: &mut Progress) -> Result<bool, String> {
         self.plan.stop.store(false, Ordering::Relaxed);
         self.senders.iter_mut().for_each(|s| s.owed = 0);

@@ -25,7 +25,8 @@ pub(super) struct Sender {
     number: u32,
     topic: Arc<str>,
     partitions: u32,
-    record_bytes: usize,
+    /// Bytes that a key and its value have at most.
+    bytes_max: usize,
     pub(super) producer: Producer,
     /// Records pushed, and those of them that are of the schedule.
     pushed: u64,
@@ -48,11 +49,11 @@ pub(super) struct Push<'a> {
 
 impl Sender {
     /// All producers of a plan.
-    pub(super) fn all(plan: &Plan) -> Result<Vec<Self>, String> {
+    pub(super) fn all(plan: &Plan, bytes_max: usize) -> Result<Vec<Self>, String> {
         let w = &plan.workload;
         let count = plan.topics.len() * w.producers as usize;
         let share = BUFFERS_BYTES_MAX / count.max(1);
-        let buffer_bytes = share.max(BUFFER_BYTES_MIN).max(w.record_bytes * 2);
+        let buffer_bytes = share.max(BUFFER_BYTES_MIN).max(bytes_max * 2);
         let sender = |at: usize| {
             let mut options = w.producer_options(at as u64 + 1)?;
             options.buffer_bytes_max = options.buffer_bytes_max.min(buffer_bytes);
@@ -60,7 +61,7 @@ impl Sender {
                 number: at as u32,
                 topic: Arc::clone(&plan.topics[at % plan.topics.len()]),
                 partitions: w.partitions,
-                record_bytes: w.record_bytes,
+                bytes_max,
                 producer: Producer::new(options),
                 pushed: 0,
                 scheduled: 0,
@@ -72,9 +73,9 @@ impl Sender {
         (0..count).map(sender).collect()
     }
 
-    /// Whether a record fits into the buffer.
+    /// Whether any record fits into the buffer.
     pub(super) fn has_room(&self) -> bool {
-        self.producer.has_room(self.record_bytes)
+        self.producer.has_room(self.bytes_max)
     }
 
     /// Pushes one record that was to be sent at `intended`.
