@@ -88,8 +88,8 @@ fn percentiles(svg: &mut String, r: &RunResult, top: f64) {
         .map(|t| (place(t), format!("{t} %")))
         .collect();
     panel.frame(svg, "Latency by percentile, ms", &ticks);
-    panel.line(svg, pen(ACK, 2.5, 1.0), &ack);
-    panel.line(svg, pen(E2E, 2.5, 1.0), &e2e);
+    panel.line(svg, pen(ACK, 2.5, 1.0), &[ack]);
+    panel.line(svg, pen(E2E, 2.5, 1.0), &[e2e]);
     panel.legend(svg, &[(pen(ACK, 2.5, 1.0), "ack"), (pen(E2E, 2.5, 1.0), "end to end")]);
 }
 
@@ -113,46 +113,104 @@ fn time_ticks(r: &RunResult) -> Vec<(f64, String)> {
     ticks.filter(|t| *t <= seconds(r)).map(|t| (t, label(t) + " s")).collect()
 }
 
-/// Points in the middle of their second, of the seconds that have a value.
-fn points(r: &RunResult, value: impl Fn(&Second) -> f64) -> Vec<(f64, f64)> {
-    let point = |s: &Second| (s.second as f64 + 0.5, value(s));
-    r.series.iter().map(point).filter(|p| p.1 > 0.0).collect()
+/// A line, in parts where it has gaps.
+type Line = Vec<Vec<(f64, f64)>>;
+
+/// A point in the middle of each second.
+fn points<'a>(
+    seconds: impl IntoIterator<Item = &'a Second>,
+    value: impl Fn(&Second) -> f64,
+) -> Vec<(f64, f64)> {
+    seconds.into_iter().map(|s| (s.second as f64 + 0.5, value(s))).collect()
+}
+
+/// A latency over time: no line where a second has none.
+fn latencies(r: &RunResult, ns: impl Fn(&Second) -> u64) -> Line {
+    let parts = r.series.chunk_by(|a, b| (ns(a) > 0) == (ns(b) > 0));
+    let parts = parts.filter(|part| ns(&part[0]) > 0);
+    parts.map(|part| points(part, |s| ns(s) as f64 / MS)).collect()
 }
 
 fn latency(svg: &mut String, r: &RunResult, top: f64) {
-    let ms = |ns: u64| ns as f64 / MS;
     let lines = [
-        (pen(ACK, 1.0, 0.35), "ack max", points(r, |s| ms(s.ack_max_ns))),
-        (pen(ACK, 2.0, 0.7), "ack p99", points(r, |s| ms(s.ack_p99_ns))),
-        (pen(ACK, 2.5, 1.0), "ack p50", points(r, |s| ms(s.ack_p50_ns))),
-        (pen(E2E, 1.0, 0.35), "e2e max", points(r, |s| ms(s.e2e_max_ns))),
-        (pen(E2E, 2.0, 0.7), "e2e p99", points(r, |s| ms(s.e2e_p99_ns))),
-        (pen(E2E, 2.5, 1.0), "e2e p50", points(r, |s| ms(s.e2e_p50_ns))),
+        (pen(ACK, 1.0, 0.35), "ack max", latencies(r, |s| s.ack_max_ns)),
+        (pen(ACK, 2.0, 0.7), "ack p99", latencies(r, |s| s.ack_p99_ns)),
+        (pen(ACK, 2.5, 1.0), "ack p50", latencies(r, |s| s.ack_p50_ns)),
+        (pen(E2E, 1.0, 0.35), "e2e max", latencies(r, |s| s.e2e_max_ns)),
+        (pen(E2E, 2.0, 0.7), "e2e p99", latencies(r, |s| s.e2e_p99_ns)),
+        (pen(E2E, 2.5, 1.0), "e2e p50", latencies(r, |s| s.e2e_p50_ns)),
     ];
-    let values = lines.iter().flat_map(|(_, _, points)| points.iter().map(|p| p.1));
+    let values = lines.iter().flat_map(|(_, _, line)| line.iter().flatten().map(|p| p.1));
     let panel = time_panel(r, top, Scale::decades(values));
     panel.shade(svg, r.warmup_seconds, "warm-up");
     panel.frame(svg, "Latency over time, ms", &time_ticks(r));
-    for (pen, _, points) in &lines {
-        panel.line(svg, *pen, points);
+    for (pen, _, line) in &lines {
+        panel.line(svg, *pen, line);
     }
     let names: Vec<_> = lines.iter().map(|(pen, name, _)| (*pen, *name)).collect();
     panel.legend(svg, &names);
 }
 
 fn rate(svg: &mut String, r: &RunResult, top: f64) {
-    let acked = points(r, |s| s.acked as f64);
-    let read = points(r, |s| s.consumed as f64);
+    let acked = points(&r.series, |s| s.acked as f64);
+    let read = points(&r.series, |s| s.consumed as f64);
     let high = acked.iter().chain(&read).map(|p| p.1).fold(r.offered_rate, f64::max);
     let panel = time_panel(r, top, Scale::from_zero(high * 1.02));
     let offered = Pen { is_dashed: true, ..pen(GREY, 2.0, 1.0) };
     panel.shade(svg, r.warmup_seconds, "warm-up");
     panel.frame(svg, "Records each second", &time_ticks(r));
     let until = r.warmup_seconds + r.duration_seconds;
-    panel.line(svg, offered, &[(0.0, r.offered_rate), (until, r.offered_rate)]);
-    panel.line(svg, pen(E2E, 2.0, 0.8), &read);
-    panel.line(svg, pen(ACK, 2.0, 1.0), &acked);
+    panel.line(svg, offered, &[vec![(0.0, r.offered_rate), (until, r.offered_rate)]]);
+    panel.line(svg, pen(E2E, 2.0, 0.8), &[read]);
+    panel.line(svg, pen(ACK, 2.0, 1.0), &[acked]);
     let names =
         [(offered, "offered"), (pen(ACK, 2.0, 1.0), "acknowledged"), (pen(E2E, 2.0, 0.8), "read")];
     panel.legend(svg, &names);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use klamm::base::{Moment, WallMs};
+
+    use super::*;
+    use crate::tools::load::engine::End;
+    use crate::tools::load::meter::Meter;
+    use crate::tools::load::result::About;
+    use crate::tools::load::workload::Workload;
+
+    #[test]
+    fn a_second_without_an_acknowledgement_is_a_gap_and_a_rate_of_zero() {
+        let workload =
+            Workload { warmup_seconds: 0.0, duration_seconds: 4.0, ..Workload::default() };
+        let length = Duration::from_secs(4);
+        let mut meter = Meter::new((Duration::ZERO, length), None).unwrap();
+        let at = |ms: u64| Moment(ms * 1_000_000);
+        meter.begin((at(0), WallMs(0))).unwrap();
+        for second in 0..4 {
+            if second != 2 {
+                meter.sent(at(second * 1000));
+                meter.acked(at(second * 1000), at(second * 1010 + 10));
+            }
+            meter.end_second(second).unwrap();
+        }
+        let about = About { client: "klamm", bootstrap: String::new() };
+        let result = RunResult::new(about, &workload, &meter, 3, (&End::Complete, None));
+        let curve = &result.ack_ns.as_ref().unwrap().curve;
+        let below_all = curve.iter().filter(|(quantile, _)| *quantile < 1.0).count();
+        let svg = svg(&result);
+        let lines: Vec<_> = svg.lines().filter(|l| l.starts_with("<path ")).collect();
+        let count = |line: &str| {
+            let path = line.split('"').nth(1).unwrap();
+            (path.matches('M').count(), path.matches('L').count())
+        };
+        let counts: Vec<_> = lines.into_iter().map(count).collect();
+        let (percentiles, rest) = counts.split_at(2);
+        assert!(below_all > 1, "{curve:?}");
+        assert_eq!(percentiles, [(1, below_all), (0, 0)]);
+        let (latencies, rates) = rest.split_at(6);
+        assert_eq!(latencies, [[(2, 3); 3], [(0, 0); 3]].concat());
+        assert_eq!(rates, [(1, 2), (1, 4), (1, 4)]);
+    }
 }

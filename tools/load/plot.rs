@@ -135,17 +135,21 @@ impl Panel {
         }
     }
 
-    /// A line through points.
-    pub(crate) fn line(&self, svg: &mut String, pen: Pen, points: &[(f64, f64)]) {
-        let places = points.iter().map(|&(x, y)| {
-            let (x, y) = self.at(x, y);
-            format!("{x:.1},{y:.1}")
-        });
-        let places = places.collect::<Vec<_>>().join(" ");
+    /// A line through points, in parts with a gap between them. A point by itself is a dot.
+    pub(crate) fn line(&self, svg: &mut String, pen: Pen, parts: &[Vec<(f64, f64)>]) {
+        let mut path = String::new();
+        for (part, first) in parts.iter().filter_map(|part| Some((part, part.first()?))) {
+            let (x, y) = self.at(first.0, first.1);
+            let _ = write!(path, "M{x:.1},{y:.1}");
+            for point in part {
+                let (x, y) = self.at(point.0, point.1);
+                let _ = write!(path, "L{x:.1},{y:.1}");
+            }
+        }
         let dash = if pen.is_dashed { r#" stroke-dasharray="6 4""# } else { "" };
         let _ = writeln!(
             svg,
-            r#"<polyline points="{places}" fill="none" stroke="{}" stroke-width="{}" stroke-opacity="{}" stroke-linejoin="round"{dash}/>"#,
+            r#"<path d="{path}" fill="none" stroke="{}" stroke-width="{}" stroke-opacity="{}" stroke-linejoin="round" stroke-linecap="round"{dash}/>"#,
             pen.colour, pen.width, pen.opacity
         );
     }
