@@ -1,11 +1,11 @@
 //! `klamm load` and the performance tools, against a broker: what they print, write and exit with.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -13,6 +13,7 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
 
 use crate::broker::{Broker, Ran};
+use crate::wait_for;
 
 /// Why the other client does not verify: it cannot, or it is not in this build.
 const LIBRDKAFKA: &str = if cfg!(feature = "librdkafka") {
@@ -28,11 +29,11 @@ fn load(broker: &Broker, args: &str) -> Ran {
 }
 
 /// A directory of this test.
-fn dir(broker: &Broker) -> PathBuf {
+pub(crate) fn dir(broker: &Broker) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(broker.name("out"))
 }
 
-fn json(text: &str) -> serde_json::Value {
+pub(crate) fn json(text: &str) -> serde_json::Value {
     serde_json::from_str(text).unwrap()
 }
 
@@ -66,6 +67,21 @@ fn a_run_writes_what_it_measured() {
     }
     let picture = fs::read_to_string(out.join("picture.svg")).unwrap();
     assert!(picture.starts_with("<svg ") && picture.ends_with("</svg>\n"));
+    let lines = picture.lines().filter(|line| line.starts_with("<path "));
+    let drawn: Vec<_> = lines.map(|line| line.matches('L').count()).collect();
+    let curve = |latency: &str| {
+        let curve = result[latency]["curve"].as_array().unwrap();
+        curve.iter().filter(|point| point[0].as_f64().unwrap() < 1.0).count()
+    };
+    let series = result["series"].as_array().unwrap();
+    let seconds = |what: &str| series.iter().filter(|s| s[what].as_u64().unwrap() > 0).count();
+    let percentiles = ["ack_ns", "e2e_ns"].map(curve);
+    let latencies =
+        ["ack_max_ns", "ack_p99_ns", "ack_p50_ns", "e2e_max_ns", "e2e_p99_ns", "e2e_p50_ns"]
+            .map(seconds);
+    let rates = [2, series.len(), series.len()];
+    assert_eq!(drawn, [&percentiles[..], &latencies, &rates].concat(), "{picture}");
+    assert!(percentiles.iter().chain(&latencies).all(|&points| points > 0), "{drawn:?}");
     fs::remove_dir_all(out).unwrap();
     let topics = broker.run("topics", "--list").ok();
     assert!(!topics.contains(&name), "its topics are gone: {topics}");
@@ -126,6 +142,7 @@ fn a_file_and_flags_make_a_workload_and_a_file_has_the_payloads() {
     assert_eq!(result["workload"]["name"], "mine");
     assert_eq!(result["workload"]["rate"], 20.0);
     assert_eq!(result["counts"]["acked"], 20);
+    assert_eq!(result["workload"]["record_bytes"], 16 + 3, "the file's, behind the head");
     let args = format!(
         "--topic {topic} --from-beginning --max-messages 20 --formatter-property print.key=true"
     );
@@ -145,6 +162,9 @@ fn a_backlog_is_sent_before_and_read_up() {
     assert_eq!(result["backlog"]["records"], records);
     assert_eq!(result["counts"]["consumed"], records + 100);
     assert!(result["backlog"]["drain_seconds"].is_f64(), "they caught up: {result}");
+    let latencies = ["ack_ns", "e2e_ns"].map(|latency| result[latency]["count"].clone());
+    assert_eq!(latencies, [100, 100], "the backlog has no intended times");
+    assert!(result["achieved_rate"].as_f64().unwrap() <= 100.0, "nor is it of the rate: {result}");
 }
 
 #[test]
@@ -233,7 +253,8 @@ fn a_key_that_no_workload_has_is_named_with_the_one_that_is_meant() {
 fn a_search_that_loses_its_broker_keeps_the_best_run_so_far() {
     let Some(mut broker) = Broker::own() else { return };
     let out = dir(&broker);
-    let args = "--max --slo p99=60s --rate 50 --warmup-seconds 0 --duration-seconds 1";
+    // The second record has half a second to be acknowledged in.
+    let args = "--max --slo p99=60s --rate 2 --warmup-seconds 0 --duration-seconds 1";
     let args = format!("{args} --give-up-after 1 --out {}", out.display());
     let mut child = broker.start("load", &args);
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -250,16 +271,20 @@ fn a_search_that_loses_its_broker_keeps_the_best_run_so_far() {
     fs::remove_dir_all(out).unwrap();
 }
 
-/// Latencies in a histogram log.
-fn logged(path: &Path) -> u64 {
+/// The histograms of a log.
+fn histograms(path: &Path) -> Vec<Histogram<u64>> {
     let text = fs::read_to_string(path).unwrap();
     let packed = text.lines().filter_map(|l| l.split_once(",HISTFA").map(|(_, rest)| rest));
-    let count = |packed: &str| {
+    let unpack = |packed: &str| {
         let bytes = STANDARD.decode(format!("HISTFA{packed}")).unwrap();
-        let histogram: Histogram<u64> = Deserializer::new().deserialize(&mut &bytes[..]).unwrap();
-        histogram.len()
+        Deserializer::new().deserialize(&mut &bytes[..]).unwrap()
     };
-    packed.map(count).sum()
+    packed.map(unpack).collect()
+}
+
+/// Latencies in a histogram log.
+fn logged(path: &Path) -> u64 {
+    histograms(path).iter().map(Histogram::len).sum()
 }
 
 #[test]
@@ -299,106 +324,193 @@ fn a_search_that_is_interrupted_ends_with_the_files_of_its_best_run() {
 }
 
 #[test]
-fn a_tool_that_loses_its_broker_says_so_once_and_what_it_has_measured() {
-    let Some(mut broker) = Broker::own() else { return };
-    let topic = broker.name("t");
-    broker.run("topics", &format!("--create --topic {topic}")).ok();
-    let config = dir(&broker).with_extension("properties");
-    fs::write(&config, "delivery.timeout.ms=2000\nrequest.timeout.ms=1000\n").unwrap();
-    let sizes = format!("--topic {topic} --num-records 400 --record-size 10 --throughput 200");
-    let config_at = config.display();
-    let producer = format!("{sizes} --reporting-interval 100 --command-config {config_at}");
-    let e2e = format!("--topic {topic} --num-records 1000000 --producer-acks all --record-size 10");
-    let e2e = format!("{e2e} --command-config {config_at}");
-    let tools = [("producer-perf-test", producer), ("e2e-latency", e2e)].map(|(name, args)| {
-        let mut child = broker.start(name, &args);
-        let mut out = BufReader::new(child.stdout.take().unwrap());
-        out.read_line(&mut String::new()).unwrap();
-        (child, out)
-    });
-    broker.kill();
-    let not_acknowledged = format!("records for {topic}-0 were not acknowledged within 2000 ms");
-    let wants: [(&str, &[&str]); 2] = [
-        ("of 400 records failed", &["records sent, "]),
-        (&not_acknowledged, &["Avg latency: ", "Percentiles: ", "Percentiles in us: "]),
-    ];
-    for ((child, mut out), (last_error, last_lines)) in tools.into_iter().zip(wants) {
-        let mut said = String::new();
-        out.read_to_string(&mut said).unwrap();
-        let ran = Ran::from(child.wait_with_output().unwrap());
-        assert_eq!(ran.code, Some(1), "{ran:?}");
-        let lines: Vec<_> = said.lines().collect();
-        let last = &lines[lines.len() - last_lines.len()..];
-        assert!(last.iter().zip(last_lines).all(|(has, wants)| has.contains(wants)), "{said}");
-        let (lost, failed): (Vec<_>, Vec<_>) =
-            ran.err.lines().partition(|line| line.ends_with("; trying again"));
-        assert!(!lost.is_empty() && failed.len() <= 2, "{}", ran.err);
-        assert!(failed[0] == not_acknowledged, "{}", ran.err);
-        assert!(failed.last().unwrap().ends_with(last_error), "{}", ran.err);
+fn records_of_the_warm_up_are_in_the_logs_but_not_in_the_percentiles() {
+    let broker = Broker::get();
+    let out = dir(&broker);
+    let before = SystemTime::now();
+    let args = "--rate 200 --warmup-seconds 1 --duration-seconds 1";
+    broker.run("load", &format!("{args} --out {}", out.display())).ok();
+    let result = json(&fs::read_to_string(out.join("result.json")).unwrap());
+    assert_eq!((&result["counts"]["due"], &result["counts"]["acked"]), (&400.into(), &400.into()));
+    for (latency, log) in [("ack_ns", "ack.hdr"), ("e2e_ns", "e2e.hdr")] {
+        assert_eq!(result[latency]["count"], 200, "{latency}");
+        assert_eq!(logged(&out.join(log)), 400, "{log}");
+        let text = fs::read_to_string(out.join(log)).unwrap();
+        let start = text.lines().find_map(|l| l.strip_prefix("#[StartTime: ")).unwrap();
+        let seconds: f64 = start.split(' ').next().unwrap().parse().unwrap();
+        let started = result["started_ms"].as_u64().unwrap();
+        assert_eq!((seconds * 1e3).round() as u64, started);
+        let since = |at: SystemTime| at.duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
+        assert!((since(before)..=since(SystemTime::now()) - 2000).contains(&started), "{started}");
     }
-    fs::remove_file(config).unwrap();
+    fs::remove_dir_all(out).unwrap();
 }
 
-#[test]
-fn the_performance_tools_print_kafkas_lines() {
-    let broker = Broker::get();
-    let topic = broker.name("t");
-    let args = format!(
-        "--topic {topic} --num-records 300 --throughput 1000 --record-size 100 --producer-props \
-         acks=all linger.ms=0 --warmup-records 100"
-    );
-    let text = broker.run("producer-perf-test", &args).ok();
-    let lines: Vec<_> = text.lines().collect();
-    let total = r"^300 records sent, [0-9]+\.[0-9]{6} records/sec \([0-9.]+ MB/sec\), [0-9.]+ ms avg latency, [0-9.]+ ms max latency, [0-9]+ ms 50th, [0-9]+ ms 95th, [0-9]+ ms 99th, [0-9]+ ms 99.9th\.$";
-    let matches = |pattern: &str, line: &str| {
-        assert!(regex::Regex::new(pattern).unwrap().is_match(line), "{line}");
+/// Sends a signal to a process that has not been waited for.
+fn signal(pid: i32, signal: i32) {
+    // SAFETY: the id is that of a process of this test, which it has not been waited for.
+    assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
+}
+
+/// Stops a process, all of it.
+fn stop(pid: i32) {
+    signal(pid, libc::SIGSTOP);
+    wait_for(|| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        stat.rsplit(") ").next().unwrap().starts_with('T')
+    });
+}
+
+/// The process of a broker that this test has started.
+fn pid_of(broker: &Broker) -> i32 {
+    let listener = format!("listeners=PLAINTEXT://{}", broker.bootstrap);
+    let is_it = |pid: &i32| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.split(|&byte| byte == 0).any(|word| word == listener.as_bytes())
     };
-    matches(total, lines[lines.len() - 2]);
-    matches(r"^200 steady state records sent, ", lines[lines.len() - 1]);
+    let names = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().file_name());
+    names.filter_map(|name| name.to_str()?.parse().ok()).find(is_it).unwrap()
+}
 
-    let args = format!("--topic {topic} --num-records 300");
-    let text = broker.run("consumer-perf-test", &args).ok();
-    let lines: Vec<_> = text.lines().collect();
-    assert!(lines[0].starts_with("start.time, end.time, data.consumed.in.MB, MB.sec, "));
-    matches(r"^[-0-9]{10} [0-9:]{12}, [-0-9]{10} [0-9:]{12}, 0\.0286, [0-9.]+, 300, ", lines[1]);
-
-    let text = broker
-        .run(
-            "e2e-latency",
-            &format!("--topic {topic} --num-records 20 --producer-acks all --record-size 50"),
-        )
-        .ok();
-    let lines: Vec<_> = text.lines().collect();
-    matches(r"^0\t[0-9.]+$", lines[0]);
-    matches(r"^Avg latency: [0-9]+\.[0-9]{4} ms$", lines[1]);
-    matches(r"^Percentiles: 50th = [0-9]+, 99th = [0-9]+, 99.9th = [0-9]+$", lines[2]);
+/// Lines of a run's progress: waits for the next one.
+fn next_second(lines: &mut impl Iterator<Item = std::io::Result<String>>) {
+    let line = lines.next().unwrap().unwrap();
+    assert!(line.contains(" behind "), "{line}");
 }
 
 #[test]
-fn what_the_verifiable_producer_tells_the_verifiable_consumer_reads() {
+fn a_broker_that_stands_still_is_seen_by_every_record_that_was_due() {
+    let Some(broker) = Broker::own() else { return };
+    let (out, pid) = (dir(&broker), pid_of(&broker));
+    // A buffer of few records, so that most of them cannot even be handed to the producer in time.
+    let args = "--rate 200 --warmup-seconds 0 --duration-seconds 5 --buffer-bytes 20000 --progress";
+    let mut child = broker.start("load", &format!("{args} --out {}", out.display()));
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    next_second(&mut lines);
+    stop(pid);
+    let since = Instant::now();
+    sleep(Duration::from_millis(1500));
+    let stopped = since.elapsed().as_secs_f64();
+    signal(pid, libc::SIGCONT);
+    let rest: Vec<_> = lines.map(Result::unwrap).collect();
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{rest:?}");
+    let result = json(&fs::read_to_string(out.join("result.json")).unwrap());
+    // The record that was due first in the stop was due a 200th of a second into it, at the latest.
+    let longest = result["ack_ns"]["max"].as_f64().unwrap() / 1e9;
+    assert!(longest > stopped - 0.01, "{longest} s, stopped for {stopped} s");
+    // Those of the first half of it waited for all of the second.
+    let half = stopped / 2.0;
+    let late = histograms(&out.join("ack.hdr"))
+        .iter()
+        .map(|h| h.count_between((half * 1e9) as u64, u64::MAX))
+        .sum::<u64>();
+    assert!(late as f64 >= 200.0 * half - 4.0, "{late} late records, stopped for {stopped} s");
+    fs::remove_dir_all(out).unwrap();
+}
+
+#[test]
+fn a_rate_that_the_broker_does_not_take_is_missed_and_what_is_left_is_told() {
+    let Some(broker) = Broker::own() else { return };
+    let (out, pid) = (dir(&broker), pid_of(&broker));
+    let args = "--rate 200 --warmup-seconds 0 --duration-seconds 2 --buffer-bytes 20000 --progress";
+    let args = format!("{args} --give-up-after 30 --out {}", out.display());
+    let mut child = broker.start("load", &args);
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    next_second(&mut lines);
+    stop(pid);
+    // The time of the run is over when its second second is, and so is the next one.
+    (0..2).for_each(|_| next_second(&mut lines));
+    signal(pid, libc::SIGCONT);
+    let rest: Vec<_> = lines.map(Result::unwrap).collect();
+    let ran = Ran::from(child.wait_with_output().unwrap());
+    assert_eq!(ran.code, Some(0), "{rest:?}");
+    let result = json(&fs::read_to_string(out.join("result.json")).unwrap());
+    assert_eq!(result["missed"], true);
+    let count = |name: &str| result["counts"][name].as_u64().unwrap();
+    let (due, sent, unsent) = (count("due"), count("sent"), count("unsent"));
+    assert_eq!((due, sent + unsent, count("acked")), (400, 400, sent));
+    assert!(unsent > 0, "{result}");
+    assert_eq!(result["ack_ns"]["count"], sent);
+    assert!(result["achieved_rate"].as_f64().unwrap() < 198.0, "{result}");
+    assert!(ran.out.contains("MISSED") && ran.out.contains(&format!("unsent {unsent}")), "{ran:?}");
+    fs::remove_dir_all(out).unwrap();
+}
+
+#[test]
+fn an_interrupted_run_has_the_rate_of_the_time_that_it_ran() {
+    let broker = Broker::get();
+    let args = "--rate 100 --warmup-seconds 0 --duration-seconds 3600 --progress --json";
+    let mut child = broker.start("load", args);
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    next_second(&mut lines);
+    sleep(Duration::from_millis(600));
+    signal(child.id().cast_signed(), libc::SIGINT);
+    let rest: Vec<_> = lines.map(Result::unwrap).collect();
+    let ran = Ran::from(child.wait_with_output().unwrap());
+    assert_eq!(ran.code, Some(1), "{rest:?}");
+    let result = json(&ran.out);
+    let seconds = result["duration_seconds"].as_f64().unwrap();
+    assert!(seconds > 1.5, "{seconds}");
+    let due = result["counts"]["due"].as_f64().unwrap();
+    assert!((due - 100.0 * seconds).abs() < 2.0, "{due} records in {seconds} s");
+    assert!(result["achieved_rate"].as_f64().unwrap() <= due / seconds + 0.1, "{result}");
+}
+
+#[test]
+fn a_search_that_finds_its_rate_ends_well() {
+    let Some(broker) = Broker::own() else { return };
+    let (out, pid) = (dir(&broker), pid_of(&broker));
+    let args = "--max --slo p99=60s --rate 2 --warmup-seconds 0 --duration-seconds 3";
+    let mut child = broker.start("load", &format!("{args} --out {}", out.display()));
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let first = lines.next().unwrap().unwrap();
+    assert!(first.ends_with("meets"), "{first}");
+    // The broker stands still until the time of the next run, at twice the rate, is over.
+    let next = out.join("trial/ack.hdr");
+    wait_for(|| fs::read_to_string(&next).is_ok_and(|log| log.contains(",HISTFA")));
+    stop(pid);
+    sleep(Duration::from_secs(4));
+    signal(pid, libc::SIGCONT);
+    let second = lines.next().unwrap().unwrap();
+    assert!(second.ends_with("misses"), "{second}");
+    let rest: Vec<_> = lines.map(Result::unwrap).collect();
+    let ran = Ran::from(child.wait_with_output().unwrap());
+    assert_eq!((ran.code, rest.len()), (Some(0), 1), "{rest:?}");
+    let result = json(&fs::read_to_string(out.join("result.json")).unwrap());
+    assert_eq!(result["error"], serde_json::Value::Null);
+    let rates: Vec<_> = result["search"].as_array().unwrap().iter().map(|t| &t["rate"]).collect();
+    assert_eq!(rates, [2.0, 4.0, 3.0]);
+    assert!(result["offered_rate"] == 2.0 || result["offered_rate"] == 3.0, "{result}");
+    fs::remove_dir_all(out).unwrap();
+}
+
+#[test]
+fn records_that_are_gone_before_they_are_read_are_lost_and_fail_a_run_that_verifies() {
     let broker = Broker::get();
     let topic = broker.name("t");
-    let args = format!("--topic {topic} --max-messages 5 --repeating-keys 2 --value-prefix 9");
-    let text = broker.run("verifiable-producer", &args).ok();
-    let lines: Vec<_> = text.lines().map(json).collect();
-    let names: Vec<_> = lines.iter().map(|l| l["name"].as_str().unwrap()).collect();
-    let success = "producer_send_success";
-    let wants =
-        [&["startup_complete"][..], &[success; 5], &["shutdown_complete", "tool_data"]].concat();
-    assert_eq!(names, wants);
-    assert_eq!((&lines[2]["key"], &lines[2]["value"]), (&"1".into(), &"9.1".into()));
-    assert_eq!((&lines[7]["sent"], &lines[7]["acked"]), (&5.into(), &5.into()));
-
-    let args = format!("--topic {topic} --group-id {topic} --max-messages 5 --verbose");
-    let text = broker.run("verifiable-consumer", &args).ok();
-    let lines: Vec<_> = text.lines().map(json).collect();
-    let of = |name: &str| lines.iter().filter(|l| l["name"] == name).cloned().collect::<Vec<_>>();
-    let mut values: Vec<_> =
-        of("record_data").iter().map(|l| l["value"].as_str().unwrap().to_owned()).collect();
-    values.sort();
-    assert_eq!(values, ["9.0", "9.1", "9.2", "9.3", "9.4"]);
-    let read = of("records_consumed").iter().map(|l| l["count"].as_u64().unwrap()).sum::<u64>();
-    assert_eq!(read, 5);
-    assert!(of("offsets_committed").iter().all(|l| l["success"] == true));
-    assert_eq!(lines.last().unwrap()["name"], "shutdown_complete");
+    broker.run("topics", &format!("--create --topic {topic} --partitions 1")).ok();
+    // The consumers wait while the backlog is sent, which goes record by record.
+    let args = "--rate 10 --verify --json --backlog-bytes 3000000 --batch-bytes 1 --in-flight 1";
+    let args = format!("{SHORT} {args} --give-up-after 3 --topic {topic}");
+    let child = broker.start("load", &args);
+    let pid = child.id().cast_signed();
+    let end = || {
+        let text = broker.run("get-offsets", &format!("--topic {topic}")).ok();
+        text.trim().rsplit(':').next().unwrap().parse::<u64>().unwrap()
+    };
+    wait_for(|| end() >= 100);
+    stop(pid);
+    assert!(end() < 2900, "the backlog is not all there yet");
+    let file = dir(&broker).with_extension("json");
+    let partition = format!(r#"{{"topic": "{topic}", "partition": 0, "offset": 100}}"#);
+    fs::write(&file, format!(r#"{{"partitions": [{partition}], "version": 1}}"#)).unwrap();
+    broker.run("delete-records", &format!("--offset-json-file {}", file.display())).ok();
+    fs::remove_file(file).unwrap();
+    signal(pid, libc::SIGCONT);
+    let ran = Ran::from(child.wait_with_output().unwrap());
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    let counts = &json(&ran.out)["counts"];
+    let verdict = ["lost", "duplicated", "reordered", "corrupted"].map(|what| counts[what].clone());
+    assert_eq!(verdict, [100, 0, 0, 0], "{ran:?}");
+    assert!(ran.err.contains("100 not read within 3 s"), "{}", ran.err);
 }

@@ -8,6 +8,7 @@
 mod broker;
 mod compare;
 mod load;
+mod perf;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};

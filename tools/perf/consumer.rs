@@ -1,4 +1,7 @@
 //! `klamm consumer-perf-test` (kafka-consumer-perf-test.sh): how fast records are read.
+//!
+//! When no record comes for the time-out, a warning ends it, and the exit code is 0 as Kafka's is; unless
+//! no broker can be reached then, which is an error here.
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -6,7 +9,9 @@ use std::time::Duration;
 
 use clap::Parser;
 use klamm::base::{Moment, WallMs};
+use klamm::client::blocking::Client;
 use klamm::client::records::FetchedBatch;
+use klamm::client::{ConnectionOptions, Endpoint};
 use klamm::runtime::clock;
 
 use crate::tools::cli::{self, Outcome};
@@ -16,6 +21,8 @@ use crate::tools::console_consumer::consumer::{Consumer, GroupEvent};
 pub(crate) const ABOUT: &str = "Measure how fast records are read";
 
 const MB: f64 = 1024.0 * 1024.0;
+/// How long a broker may take to say that it is there.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
 const COLUMNS: &str = "data.consumed.in.MB, MB.sec, data.consumed.in.nMsg, nMsg.sec, \
                        rebalance.time.ms, fetch.time.ms, fetch.MB.sec, fetch.nMsg.sec";
 
@@ -147,6 +154,11 @@ fn act(options: &Options) -> Outcome<ExitCode> {
         let format = &options.date_format;
         let times = format!("{}, {}", date(wall, format), date(end, format));
         println!("{times}, {}", row(&test.all, &test.all, test.last_read));
+    }
+    if !is_complete {
+        let bootstrap = options.bootstrap_server.as_deref().unwrap_or_default();
+        let bootstrap = Endpoint::parse_list(bootstrap)?;
+        Client::connect(bootstrap, ConnectionOptions::default(), PROBE_TIMEOUT)?;
     }
     test.consumer.close();
     Ok(ExitCode::SUCCESS)

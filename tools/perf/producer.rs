@@ -35,13 +35,13 @@ struct Options {
     topic: String,
     /// Number of records to send
     #[arg(long, required = true)]
-    num_records: u64,
+    num_records: i64,
     /// Records each second; -1 for as many as go
     #[arg(long, required = true)]
     throughput: f64,
     /// Bytes of a record
     #[arg(long, group = "payload")]
-    record_size: Option<usize>,
+    record_size: Option<i32>,
     /// File of records to draw from
     #[arg(long, group = "payload")]
     payload_file: Option<PathBuf>,
@@ -74,10 +74,10 @@ struct Options {
     transaction_duration_ms: Option<u64>,
     /// Records before the steady state, which is told by itself
     #[arg(long, default_value_t = 0)]
-    warmup_records: u64,
+    warmup_records: i64,
     /// Milliseconds between two lines
     #[arg(long, default_value_t = 5000)]
-    reporting_interval: u64,
+    reporting_interval: i64,
 }
 
 /// Runs the tool.
@@ -85,43 +85,100 @@ pub(crate) fn run(args: &[String]) -> ExitCode {
     super::run(("producer-perf-test", ABOUT), args, |options: Options| act(&options))
 }
 
+impl Options {
+    /// Refuses numbers that make no test, by Kafka's words.
+    fn check(&self) -> Outcome<()> {
+        let above_zero = [
+            ("num-records", Some(self.num_records)),
+            ("record-size", self.record_size.map(i64::from)),
+            ("reporting-interval", Some(self.reporting_interval)),
+        ];
+        for (name, value) in above_zero {
+            if value.is_some_and(|n| n <= 0) {
+                return Err(ToolError::Usage(format!("--{name} should be greater than zero.")));
+            }
+        }
+        if self.warmup_records >= self.num_records {
+            let what = "The value for --warmup-records must be strictly fewer than the number of \
+                        records in the test, --num-records.";
+            return Err(ToolError::Usage(what.to_owned()));
+        }
+        if self.throughput == 0.0 {
+            let what = "--throughput 0 sends nothing; -1 has no limit";
+            return Err(ToolError::Usage(what.to_owned()));
+        }
+        let old = !self.producer_props.is_empty();
+        cli::exclude(
+            ("producer-props", old),
+            &[("command-property", !self.command_property.is_empty())],
+        )?;
+        let old_config = self.producer_config.is_some();
+        cli::exclude(
+            ("producer.config", old_config),
+            &[("command-config", self.command_config.is_some())],
+        )?;
+        for (name, is_used, new) in [
+            ("producer-props", old, "command-property"),
+            ("producer.config", old_config, "command-config"),
+        ] {
+            if is_used {
+                println!(
+                    "Option --{name} has been deprecated and will be removed in a future version. \
+                     Use --{new} instead."
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
 enum Payload {
-    Bytes(Vec<u8>),
+    /// Letters, others for each record.
+    Letters(Vec<u8>, Rng),
     Lines(Vec<Vec<u8>>, Rng),
     Numbers(u64, String),
 }
 
 impl Payload {
     fn new(options: &Options) -> Outcome<Self> {
-        let mut rng = Rng::with_seed(0);
+        let rng = Rng::with_seed(0);
         if options.payload_monotonic {
             return Ok(Self::Numbers(0, String::new()));
         }
         let Some(path) = &options.payload_file else {
-            let size = options.record_size.unwrap_or(0);
-            if size == 0 {
-                return Err(ToolError::Failed("--record-size should be greater than zero.".into()));
-            }
-            return Ok(Self::Bytes((0..size).map(|_| rng.u8(b'A'..=b'Z')).collect()));
+            let size = usize::try_from(options.record_size.unwrap_or(0)).unwrap_or(0);
+            return Ok(Self::Letters(vec![0; size], rng));
         };
-        let named = |what: String| ToolError::Failed(format!("{}: {what}", path.display()));
-        let text = std::fs::read_to_string(path).map_err(|e| named(e.to_string()))?;
-        let delimiter = options.payload_delimiter.replace("\\n", "\n").replace("\\t", "\t");
-        let lines: Vec<_> = text
-            .trim_end_matches('\n')
-            .split(&delimiter)
-            .filter(|line| !line.is_empty())
-            .map(|line| line.as_bytes().to_vec())
-            .collect();
+        let absolute = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        println!("Reading payloads from: {}", absolute.display());
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let lines = split(&text, &options.payload_delimiter);
         if lines.is_empty() {
-            return Err(named("it has no records".to_owned()));
+            let what = "File does not exist or empty file provided.";
+            return Err(ToolError::Failed(what.to_owned()));
         }
+        println!("Number of records read: {}", lines.len());
         Ok(Self::Lines(lines, rng))
+    }
+
+    /// Bytes of a record, at most.
+    fn bytes_max(&self) -> usize {
+        match self {
+            Self::Letters(bytes, _) => bytes.len(),
+            Self::Lines(lines, _) => lines.iter().map(Vec::len).max().unwrap_or(0),
+            Self::Numbers(..) => u64::MAX.ilog10() as usize + 1,
+        }
     }
 
     fn next(&mut self) -> &[u8] {
         match self {
-            Self::Bytes(bytes) => bytes,
+            Self::Letters(bytes, rng) => {
+                rng.fill(bytes);
+                for byte in &mut *bytes {
+                    *byte = b'A' + ((u16::from(*byte) * 26) >> 8) as u8;
+                }
+                bytes
+            }
             Self::Lines(lines, rng) => &lines[rng.usize(..lines.len())],
             Self::Numbers(next, text) => {
                 *text = next.to_string();
@@ -130,6 +187,14 @@ impl Payload {
             }
         }
     }
+}
+
+/// The records of a file: what stands between the delimiters, without empty ones at the end.
+fn split(text: &str, delimiter: &str) -> Vec<Vec<u8>> {
+    let delimiter = delimiter.replace("\\n", "\n").replace("\\t", "\t");
+    let mut lines: Vec<_> = text.split(&delimiter).map(|line| line.as_bytes().to_vec()).collect();
+    while lines.pop_if(|line| line.is_empty()).is_some() {}
+    lines
 }
 
 /// Counts and latencies since a moment.
@@ -201,6 +266,7 @@ struct Test {
 }
 
 fn act(options: &Options) -> Outcome<ExitCode> {
+    options.check()?;
     let config = options.command_config.as_deref().or(options.producer_config.as_deref());
     let mut properties = Properties::read(config, &options.command_property)?;
     properties.add(&options.producer_props);
@@ -212,9 +278,6 @@ fn act(options: &Options) -> Outcome<ExitCode> {
     if is_transactional {
         let what = "transactions are not offered by this client";
         return Err(ToolError::Failed(what.to_owned()));
-    }
-    if options.throughput == 0.0 {
-        return Err(ToolError::Failed("--throughput 0 sends nothing; -1 has no limit".to_owned()));
     }
     let mut payload = Payload::new(options)?;
     let settings = ("perf-producer-client", producer_options(&properties)?);
@@ -236,33 +299,35 @@ fn act(options: &Options) -> Outcome<ExitCode> {
         window: Stats::new(now)?,
         steady: None,
         interval_ns: (options.throughput > 0.0).then(|| 1e9 / options.throughput),
-        reporting: Duration::from_millis(options.reporting_interval.max(1)),
-        warmup: options.warmup_records,
+        reporting: Duration::from_millis(options.reporting_interval.unsigned_abs()),
+        warmup: u64::try_from(options.warmup_records).unwrap_or(0),
         failed: 0,
         told: BTreeSet::new(),
     };
-    test.run(options.num_records, &mut payload)?;
+    test.run(options.num_records.unsigned_abs(), &mut payload)?;
     Ok(if test.failed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 impl Test {
     fn run(&mut self, records: u64, payload: &mut Payload) -> Outcome<()> {
         let mut sent = 0;
+        let bytes_max = payload.bytes_max();
         while sent < records || !self.sending.is_idle() {
             let now = clock::now().0;
             let mut pushed = 0;
             let mut next = Moment::NEVER;
             while sent < records {
                 let intended = self.intended(sent, now);
-                let value = payload.next();
-                let is_full = !self.sending.has_room(value.len());
+                let is_full = !self.sending.has_room(bytes_max);
                 if intended > now || is_full || pushed == PUSHED_AT_ONCE {
                     next = if is_full { Moment::NEVER } else { intended };
                     break;
                 }
+                let value = payload.next();
                 let mark = (sent, intended, value.len() as u64);
                 let timestamp = clock::now().1.0;
-                self.sending.push(Item { key: None, value, timestamp, mark }, now)?;
+                let item = Item { key: None, value, headers: &[], timestamp, mark };
+                self.sending.push(item, now)?;
                 (sent, pushed) = (sent + 1, pushed + 1);
             }
             if sent == records {
@@ -333,6 +398,25 @@ impl Test {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_record_has_letters_of_its_own() {
+        let mut payload = Payload::Letters(vec![0; 100], Rng::with_seed(0));
+        let [first, second] = [0, 1].map(|_| payload.next().to_vec());
+        assert!(first != second && first.len() == 100);
+        let mut seen: Vec<_> = first.into_iter().chain(second).collect();
+        seen.sort_unstable();
+        seen.dedup();
+        assert!(seen.len() > 20 && seen.iter().all(u8::is_ascii_uppercase), "{seen:?}");
+    }
+
+    #[test]
+    fn a_file_is_split_as_java_splits() {
+        let of = |text, delimiter| split(text, delimiter).iter().map(Vec::len).collect::<Vec<_>>();
+        assert_eq!(of("one\ntwo\n\nthree\n\n", "\\n"), [3, 3, 0, 5]);
+        assert_eq!(of("a;bc", ";"), [1, 2]);
+        assert!(of("", "\\n").is_empty());
+    }
 
     #[test]
     fn the_lines_are_kafkas() {

@@ -10,6 +10,7 @@ use klamm::client::producer::{Delivery, NewRecord, Producer, ProducerOptions};
 use klamm::client::{ClientError, Cluster, Endpoint};
 use klamm::runtime::clock;
 use klamm::wire::codec::Codec;
+use klamm::wire::record::RecordHeader;
 
 use crate::tools::cli::{Outcome, ToolError};
 use crate::tools::load::ring::{Done, Ring};
@@ -36,6 +37,7 @@ pub(super) struct Over<M> {
 pub(super) struct Item<'a, M> {
     pub(super) key: Option<&'a [u8]>,
     pub(super) value: &'a [u8],
+    pub(super) headers: &'a [RecordHeader<'a>],
     /// Milliseconds since 1970.
     pub(super) timestamp: i64,
     /// Comes back with the delivery.
@@ -90,6 +92,10 @@ impl<M> Sending<M> {
                 let what = format!("Topic {topic} not present in metadata after {block_ms} ms.");
                 return Err(ToolError::Failed(what));
             }
+            let error = sending.cluster.topics().get(topic).map(|t| t.error);
+            if let Some(error) = error.filter(|e| e.0 != 0 && !e.is_retriable()) {
+                return Err(ToolError::Failed(format!("topic {topic}: {error}")));
+            }
             let is_missing = sending.cluster.topic(topic).is_none();
             if is_missing && clock::now().0 >= began + TELL_AFTER {
                 sending.tell_once(|| format!("topic {topic} does not exist; waiting for it"));
@@ -112,7 +118,7 @@ impl<M> Sending<M> {
             timestamp: item.timestamp,
             key: item.key,
             value: Some(item.value),
-            headers: &[],
+            headers: item.headers,
         };
         let pushed = self.producer.push(&self.cluster, &record, now);
         let partition = pushed.map_err(|e| ToolError::Failed(e.to_string()))?;
@@ -146,6 +152,8 @@ impl<M> Sending<M> {
         let turned = self.ring.turn(now, until, &mut self.answers);
         turned.map_err(|e| ToolError::Failed(e.to_string()))?;
         match self.ring.trouble().map(|(_, e)| e.to_string()) {
+            // It ends below, and is told then.
+            Some(_) if self.cluster.brokers().is_empty() => {}
             Some(e) => self.tell_once(|| format!("{e}; trying again")),
             None if self.cluster.topic(&self.topic).is_some() => self.has_told = false,
             None => {}

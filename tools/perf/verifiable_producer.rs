@@ -186,6 +186,7 @@ impl Producing<'_> {
         let item = Item {
             key: key_bytes.as_deref().map(str::as_bytes),
             value: value_bytes.as_bytes(),
+            headers: &[],
             timestamp,
             mark: (key, value),
         };
