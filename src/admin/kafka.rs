@@ -34,6 +34,7 @@ const BY_TOPIC: &[(&str, OfTraffic)] = &[
 /// Those of all topics only.
 const OF_ALL: &[(&str, OfTraffic)] = &[
     ("nokeycompactedtopicrecords", |t| t.no_key),
+    ("invalidmagicnumberrecords", |t| t.invalid_magic),
     ("invalidmessagecrcrecords", |t| t.invalid_crc),
     ("invalidoffsetorsequencerecords", |t| t.invalid_sequence),
 ];

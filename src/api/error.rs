@@ -70,12 +70,14 @@ impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         let message = Some(refusal.to_string());
         match refusal {
-            Refusal::NotOneBatch => Self::of(ErrorCode::INVALID_RECORD),
-            Refusal::Malformed(_) => Self { message, ..Self::of(ErrorCode::CORRUPT_MESSAGE) },
+            Refusal::NotOneBatch | Refusal::Magic(0..2) => Self::of(ErrorCode::INVALID_RECORD),
+            Refusal::Magic(_) | Refusal::Malformed(_) => {
+                Self { message, ..Self::of(ErrorCode::CORRUPT_MESSAGE) }
+            }
             Refusal::Corrupt(_) => Self::of(ErrorCode::CORRUPT_MESSAGE),
             Refusal::TooLarge { .. } => Self::of(ErrorCode::MESSAGE_TOO_LARGE),
             Refusal::OverSegment { .. } => Self::of(ErrorCode::RECORD_LIST_TOO_LARGE),
-            Refusal::BadHeader(_) | Refusal::BadRecords(_) => {
+            Refusal::BadHeader(_) | Refusal::BadRecords(_) | Refusal::OverMemory { .. } => {
                 Self::in_log(ErrorCode::INVALID_RECORD)
             }
             Refusal::UnknownCodec(_) => Self::in_log(ErrorCode::UNKNOWN_SERVER_ERROR),

@@ -22,6 +22,7 @@ use crate::api::Outcome;
 use crate::api::fetch_answer::{Encoder, PartitionData};
 use crate::api::pieces::PIECE_MAX;
 use crate::base::{LeaderEpoch, Moment, Offset};
+use crate::metrics::Refusal;
 use crate::partition::leader::Leader;
 use crate::runtime::network::ConnectionId;
 use crate::shard::park::ParkedFetch;
@@ -97,8 +98,11 @@ fn begin(shard: &mut Shard, call: &Call, request: Request) -> Result<Fetch, Erro
         0 | FINAL_EPOCH => {
             shard.close_session(id);
             let wanted = request.wanted;
-            let opens = epoch == 0;
+            let opens = epoch == 0 && !wanted.is_empty();
             let opened = opens.then(|| shard.sessions.open(wanted.iter().cloned(), by_id, now));
+            if let Some(None) = opened {
+                shard.metrics.refuse(Refusal::FetchSession);
+            }
             match opened.flatten() {
                 Some(id) => Source::Session { id, full: true },
                 None => Source::Request(wanted),

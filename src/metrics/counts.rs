@@ -141,7 +141,7 @@ pub struct Turn {
 
 macro_rules! refusals {
     ($($(#[$doc:meta])* $variant:ident = $name:literal),* $(,)?) => {
-        /// Why a connection was not taken, was closed, or a request was not served.
+        /// Why a connection was not taken, was closed, or something that a request asks for was not done.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum Refusal { $($(#[$doc])* $variant),* }
 
@@ -182,6 +182,13 @@ refusals! {
     /// `node.memory.bytes` is used up: a connection was not taken, or the one that held much of it
     /// for long was closed.
     Memory = "memory",
+    /// `max.message.bytes`, or `segment.bytes`: a batch was not appended.
+    BatchSize = "batch_size",
+    /// A batch would take more memory than it may once it is decompressed.
+    PlainSize = "decompressed_size",
+    /// No fetch session was opened, for want of a slot or of room for its partitions; the fetch itself was
+    /// served.
+    FetchSession = "fetch_session",
 }
 
 /// Traffic of one partition, or of all.
@@ -203,6 +210,8 @@ pub struct Traffic {
     pub fetches: u64,
     /// Of these, answered with an error.
     pub fetches_failed: u64,
+    /// Batches of another version of the format.
+    pub invalid_magic: u64,
     /// Batches with a wrong checksum.
     pub invalid_crc: u64,
     /// Batches out of their producer's order.
@@ -222,6 +231,7 @@ impl Traffic {
         self.produces_failed += other.produces_failed;
         self.fetches += other.fetches;
         self.fetches_failed += other.fetches_failed;
+        self.invalid_magic += other.invalid_magic;
         self.invalid_crc += other.invalid_crc;
         self.invalid_sequence += other.invalid_sequence;
         self.no_key += other.no_key;

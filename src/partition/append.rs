@@ -79,10 +79,13 @@ impl AsRef<[u8]> for Body<'_> {
 /// Why a batch is refused. Nothing was written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// Not exactly one batch of magic 2.
+    /// Not exactly one batch.
     #[error("a produce request holds exactly one record batch with magic 2 per partition")]
     NotOneBatch,
-    /// The first bytes are no batch that this version of the format knows.
+    /// A batch of another version of the format, older or not known.
+    #[error("magic {0} is not known")]
+    Magic(i8),
+    /// The first bytes are no batch.
     #[error("{0}")]
     Malformed(String),
     /// The checksum does not match.
@@ -113,6 +116,12 @@ pub enum Refusal {
     /// The records cannot be opened or are malformed.
     #[error("{0}")]
     BadRecords(String),
+    /// Decompressed, or written anew, the batch would take more memory than it may.
+    #[error("decompressed, the batch is over {limit_bytes} B")]
+    OverMemory {
+        /// The most that it may have.
+        limit_bytes: usize,
+    },
     /// Some records have no key, on a compacted topic.
     #[error("a compacted topic needs a key in every record")]
     NoKey(Vec<RecordRefusal>),
@@ -162,11 +171,8 @@ pub fn unsummed_batch<'a>(
         Err(BatchError::Short { .. }) => return Err(Refusal::NotOneBatch),
         Err(e) => return Err(Refusal::Malformed(e.to_string())),
     };
-    if (0..MAGIC).contains(&header.magic) {
-        return Err(Refusal::NotOneBatch);
-    }
     if header.magic != MAGIC {
-        return Err(Refusal::Malformed(format!("magic {} is not known", header.magic)));
+        return Err(Refusal::Magic(header.magic));
     }
     if BatchHeader::parse_whole(&records[bytes.len()..]).is_ok() {
         return Err(Refusal::NotOneBatch);
@@ -317,8 +323,8 @@ mod tests {
             ask(&b, &RULES).unwrap_err()
         };
         assert!(matches!(edit(65, &[9], false), Refusal::Corrupt(_)));
-        assert!(matches!(edit(16, &[1], false), Refusal::NotOneBatch), "magic 1");
-        assert!(matches!(edit(16, &[3], false), Refusal::Malformed(_)), "magic 3");
+        assert!(matches!(edit(16, &[1], false), Refusal::Magic(1)), "magic 1");
+        assert!(matches!(edit(16, &[3], false), Refusal::Magic(3)), "magic 3");
         assert!(matches!(edit(8, &[0; 4], false), Refusal::Malformed(_)), "length 0");
         assert!(matches!(edit(8, &[0, 1, 0, 0], false), Refusal::NotOneBatch), "longer than sent");
         assert!(matches!(edit(0, &5_i64.to_be_bytes(), false), Refusal::BadHeader(_)), "base 5");

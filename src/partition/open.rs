@@ -66,10 +66,10 @@ pub fn open(
     let packed = &bytes[HEADER_BYTES..];
     let plain = match sent {
         Codec::None => Cow::Borrowed(packed),
-        _ => Cow::Owned(sent.decompress(packed, limit).map_err(bad)?),
+        _ => Cow::Owned(sent.decompress(packed, limit).map_err(unpacked)?),
     };
     if plain.len() > limit && recodes(header, rules) {
-        return Err(bad(CodecError::TooLarge { limit_bytes: limit }));
+        return Err(Refusal::OverMemory { limit_bytes: limit });
     }
     open_plain(header, sent, &plain, rules, now)
 }
@@ -112,6 +112,13 @@ fn plain_bytes_max(rules: &Rules) -> usize {
 #[allow(clippy::needless_pass_by_value, reason = "for map_err")]
 fn bad(e: impl std::fmt::Display) -> Refusal {
     Refusal::BadRecords(e.to_string())
+}
+
+fn unpacked(e: CodecError) -> Refusal {
+    match e {
+        CodecError::TooLarge { limit_bytes } => Refusal::OverMemory { limit_bytes },
+        damaged @ CodecError::Damaged { .. } => bad(damaged),
+    }
 }
 
 fn open_plain(
@@ -274,7 +281,7 @@ mod tests {
             let (header, whole) = single_batch(&bytes, &rules).unwrap();
             match open(&header, whole, &rules, NOW, memory_bytes) {
                 Ok(_) => true,
-                Err(Refusal::BadRecords(_)) => false,
+                Err(Refusal::OverMemory { .. }) => false,
                 Err(other) => panic!("{other:?}"),
             }
         };

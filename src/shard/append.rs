@@ -5,7 +5,7 @@
 
 use crate::base::{LeaderEpoch, Moment, Offset, WallMs};
 use crate::coordinator::AppendFailure;
-use crate::metrics::Traffic;
+use crate::metrics::{self, Traffic};
 use crate::partition::append::{self, Refusal};
 use crate::partition::leader::Effect;
 use crate::partition::open::Opened;
@@ -122,7 +122,16 @@ impl Shard {
 
     /// Counts a batch that is not appended.
     pub fn count_refused(&mut self, log: LogId, bytes: usize, error: &ProduceError) {
-        use Refusal::{Corrupt, NoKey, OverSegment, TooLarge};
+        use Refusal::{Corrupt, Magic, NoKey, OverMemory, OverSegment, TooLarge};
+        match error {
+            ProduceError::Refused(TooLarge { .. } | OverSegment { .. }) => {
+                self.metrics.refuse(metrics::Refusal::BatchSize);
+            }
+            ProduceError::Refused(OverMemory { .. }) => {
+                self.metrics.refuse(metrics::Refusal::PlainSize);
+            }
+            _ => {}
+        }
         self.count(log, |t| {
             t.produces += 1;
             t.produces_failed += 1;
@@ -130,6 +139,7 @@ impl Shard {
                 ProduceError::Refused(TooLarge { .. } | OverSegment { .. }) => {
                     t.bytes_rejected += bytes as u64;
                 }
+                ProduceError::Refused(Magic(_)) => t.invalid_magic += 1,
                 ProduceError::Refused(Corrupt(_)) => t.invalid_crc += 1,
                 ProduceError::Refused(NoKey(_)) => t.no_key += 1,
                 ProduceError::Producer(_) => t.invalid_sequence += 1,

@@ -6,10 +6,14 @@ use std::io::Write as _;
 use std::net::TcpStream;
 use std::time::Duration;
 
+use klamm::wire::ErrorCode;
+use klamm::wire::codec::Codec;
+use klamm::wire::record::ProducerStamp;
+
 use crate::PATIENCE;
 use crate::common::http::{admin, ask, get};
 use crate::common::server::{Place, klamm, run};
-use crate::common::wire::{batch, patched};
+use crate::common::wire::{batch, batch_of, fetch_request, patched};
 use crate::common::{Server, Wire, until};
 
 /// All samples of a page by name with labels; fails on what Prometheus would refuse.
@@ -128,15 +132,73 @@ fn refusals_are_counted_by_reason() {
         held.push(Wire::connect(server.address(0)));
     }
     assert!(held.pop().unwrap().is_closed());
-    let refused = |reason: &str| {
-        let page = samples(&get(&address, "/metrics").1);
-        page[&format!("klamm_refusals_total{{node=\"0\",reason=\"{reason}\"}}")]
+    assert_counted(&address, &[("frame_size", 1.0), ("max_connections_per_ip", 1.0)]);
+}
+
+/// Waits until exactly these refusals are counted, and no others.
+fn assert_counted(address: &str, expected: &[(&str, f64)]) {
+    let expected: BTreeMap<String, f64> =
+        expected.iter().map(|&(reason, n)| (reason.to_owned(), n)).collect();
+    let counted = || {
+        let refusals = samples(&get(address, "/metrics").1).into_iter().filter(|(_, n)| *n > 0.0);
+        let reason = |(name, n): (String, f64)| {
+            let labels = name.strip_prefix("klamm_refusals_total{node=\"0\",reason=\"")?;
+            Some((labels.strip_suffix("\"}")?.to_owned(), n))
+        };
+        refusals.filter_map(reason).collect::<BTreeMap<_, _>>()
     };
-    until(PATIENCE, "the count of frames", || (refused("frame_size") > 0.0).then_some(()));
-    until(PATIENCE, "the count of connections", || {
-        (refused("max_connections_per_ip") > 0.0).then_some(())
+    let mut last = BTreeMap::new();
+    until(PATIENCE, &format!("{expected:?}"), || {
+        last = counted();
+        (last == expected).then_some(())
     });
-    assert!(refused("malformed") < 1.0);
+}
+
+#[test]
+fn a_connection_over_max_connections_is_counted() {
+    let settings =
+        [("node.count", "1"), ("admin.listener", "127.0.0.1:0"), ("max.connections", "2")];
+    let server = Server::with(&settings);
+    let address = admin(&server);
+    let held: Vec<_> = (0..2).map(|_| Wire::connect(server.address(0))).collect();
+    let mut waits = Wire::connect(server.address(0));
+    assert_counted(&address, &[("max_connections", 1.0)]);
+    drop(held);
+    waits.create("room", 1, &[]);
+    assert_counted(&address, &[("max_connections", 1.0)]);
+}
+
+#[test]
+fn what_is_refused_of_a_request_is_counted_by_reason_too() {
+    let settings = [
+        ("node.count", "1"),
+        ("admin.listener", "127.0.0.1:0"),
+        ("max.incremental.fetch.session.cache.slots", "1"),
+    ];
+    let server = Server::with(&settings);
+    let address = admin(&server);
+    let mut wire = Wire::connect(server.address(0));
+    wire.create("small", 1, &[("max.message.bytes", "100")]);
+    wire.create("packed", 1, &[("compression.type", "lz4")]);
+    let large = wire.produce("small", 0, batch(&["x".repeat(100).as_str()]));
+    assert_eq!(ErrorCode(large.error_code), ErrorCode::MESSAGE_TOO_LARGE);
+    assert_counted(&address, &[("batch_size", 1.0)]);
+    let zeros = "0".repeat(32 << 20);
+    let bomb = batch_of(&[&zeros], Codec::Zstd, ProducerStamp::NONE);
+    let refused = wire.produce("packed", 0, bomb);
+    assert_eq!(ErrorCode(refused.error_code), ErrorCode::INVALID_RECORD);
+    assert_counted(&address, &[("batch_size", 1.0), ("decompressed_size", 1.0)]);
+    let mut open = fetch_request("packed", 0, 0);
+    open.session_epoch = 0;
+    assert_ne!(wire.ask(&open, 12).session_id, 0);
+    assert_eq!(wire.ask(&open, 12).session_id, 0, "the one slot is in use");
+    let all = [("batch_size", 1.0), ("decompressed_size", 1.0), ("fetch_session", 1.0)];
+    assert_counted(&address, &all);
+    let magic = wire.produce("packed", 0, patched(&batch(&["x"]), 16, &[1]));
+    assert_eq!(ErrorCode(magic.error_code), ErrorCode::INVALID_RECORD);
+    let page = samples(&get(&address, "/metrics").1);
+    let name = "kafka_server_brokertopicmetrics_invalidmagicnumberrecords_total{node=\"0\"}";
+    assert_eq!(page.get(name), Some(&1.0));
 }
 
 #[test]

@@ -15,6 +15,7 @@ use super::{Budget, DISK_WAIT, FLEXIBLE_FROM, Fetch, Source, State, TOPIC_ID_FRO
 use crate::api::fetch_answer::Encoder;
 use crate::api::{Outcome, PARTITIONS_MAX};
 use crate::base::Moment;
+use crate::metrics::Refusal;
 use crate::shard::opening::Chore;
 use crate::shard::park::ParkedFetch;
 use crate::shard::partition::Partitions;
@@ -187,7 +188,13 @@ impl Large {
         shard.openings.push(Chore::drop(0, wanted));
         let (mut rows, session) = match mem::replace(&mut self.stage, Stage::Wait) {
             Stage::Answer(rows) => (rows, None),
-            Stage::Open(rows, session, _) => (rows, shard.sessions.insert(session, shard.now)),
+            Stage::Open(rows, session, _) => {
+                let opened = shard.sessions.insert(session, shard.now);
+                if opened.is_none() {
+                    shard.metrics.refuse(Refusal::FetchSession);
+                }
+                (rows, opened)
+            }
             _ => return None,
         };
         if let Some(id) = session {
