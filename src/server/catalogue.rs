@@ -1,4 +1,5 @@
 //! Every warning and error that the server logs, with what to do about it: `klamm server --errors`.
+//! The last one, when it does not start or ends by itself, is one of [`End`].
 //!
 //! A test below compares this list with the code, so neither can have a line that the other lacks.
 
@@ -102,11 +103,74 @@ const EVENTS: &[Event] = &[
     },
 ];
 
+macro_rules! ends {
+    ($($(#[$doc:meta])* $end:ident = $message:literal, $remedy:literal;)*) => {
+        /// Why the server did not start, or ended by itself.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum End { $($(#[$doc])* $end),* }
+
+        impl End {
+            const ALL: &[Self] = &[$(Self::$end),*];
+
+            /// The message of its line.
+            pub fn message(self) -> &'static str {
+                match self { $(Self::$end => $message),* }
+            }
+
+            /// What to do about it.
+            pub fn remedy(self) -> &'static str {
+                match self { $(Self::$end => $remedy),* }
+            }
+        }
+    };
+}
+
+ends! {
+    /// A property, or the file of them.
+    Config = "the configuration is not valid",
+        "`error` names the property or the file, and what it takes. `klamm server --help` lists every \
+         property with its type, default and range.";
+    /// A listener or the port of metrics and health.
+    Port = "a port cannot be opened",
+        "Another process has it (`ss -ltnp` shows which), the host is none of this machine, or a port \
+         below 1024 needs a privilege. Stop that process, or correct listeners or admin.listener.";
+    /// Another server runs on it.
+    DirInUse = "the data directory is in use",
+        "Stop the other server, or give this one log.dirs of its own. The lock goes with the process that \
+         holds it: there is no file to remove.";
+    /// The file system refused.
+    Dir = "the data directory cannot be used",
+        "`error` says what the file system refused, such as to make log.dirs or to write into it: correct \
+         the path, its owner and permissions, or free space.";
+    /// `meta.properties` cannot be read.
+    DirDamaged = "the data directory is damaged",
+        "`error` says what its meta.properties lacks: restore that file, or give the server an empty \
+         log.dirs.";
+    /// It was made for another node, cluster or number of nodes.
+    DirOfOther = "the data directory belongs to another server",
+        "`error` says how it was made: start the server with that node.id and node.count, or give it \
+         log.dirs of its own.";
+    /// A node's logs or journal.
+    Storage = "the storage of a node failed",
+        "`error` names the file and ends with what to do. Nothing that was acknowledged is lost while the \
+         files are there.";
+    /// All else.
+    Node = "the server cannot go on",
+        "If its journal or metadata log failed, the lines before say why: free or replace the disk and start \
+         again. Else `error` says what the kernel refused (a thread, io_uring, memory): raise that limit. \
+         After a panic, please report the lines before.";
+}
+
 /// The list as text.
 pub fn text() -> String {
     let mut text = String::from("Warnings and errors in the log, and what to do about them.\n");
     for Event { level, message, remedy } in EVENTS {
         let _ = write!(text, "\n{level}: {message}\n    {remedy}\n");
+    }
+    text += "\nThe last line of a server that does not start, or ends by itself. As text it is `klamm \
+             server:` and the reason; in JSON it has one of these messages, and the reason in `error`.\n";
+    for end in End::ALL {
+        let _ = write!(text, "\nerror: {}\n    {}\n", end.message(), end.remedy());
     }
     text
 }
@@ -151,6 +215,9 @@ mod tests {
         let mut found = Vec::new();
         logged(Path::new("src"), &mut found);
         assert!(found.len() >= EVENTS.len(), "{found:?}");
+        // The one line whose message is that of an `End`.
+        let is_last = |(level, message): &(&str, String)| *level == "error" && message == "{}";
+        assert_eq!(found.extract_if(.., |line| is_last(line)).count(), 1);
         let is = |event: &Event, (level, message): &(&str, String)| {
             event.level == *level && message.starts_with(event.message)
         };
@@ -160,6 +227,9 @@ mod tests {
         for event in EVENTS {
             assert!(found.iter().any(|l| is(event, l)), "nobody logs {:?}", event.message);
             assert!(event.remedy.ends_with('.'), "{:?} needs a remedy", event.message);
+        }
+        for end in End::ALL {
+            assert!(end.remedy().ends_with('.'), "{end:?} needs a remedy");
         }
     }
 }

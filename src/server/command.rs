@@ -1,6 +1,6 @@
 //! `klamm server [server.properties] [--override key=value]...`
 
-use std::io::{IsTerminal, Write, stderr, stdout};
+use std::io::{self, IsTerminal, Write, stderr, stdout};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -10,8 +10,9 @@ use tracing::Level;
 
 use crate::config::{self, ServerConfig};
 use crate::runtime::descriptors;
-use crate::server::boot::Server;
-use crate::server::catalogue;
+use crate::server::boot::{Server, ServerError};
+use crate::server::catalogue::{self, End};
+use crate::server::data_dir::DataDirError;
 
 const USAGE: &str = "\
 Runs a broker: one node per core.
@@ -45,19 +46,66 @@ struct Log {
     json: bool,
 }
 
+/// Why the server did not start, or ended by itself.
+struct Failure {
+    end: End,
+    why: String,
+}
+
+impl Failure {
+    fn new(end: End, why: impl ToString) -> Self {
+        Self { end, why: why.to_string() }
+    }
+
+    /// The last line of the log.
+    fn tell(&self, as_json: bool) {
+        if as_json {
+            tracing::error!(error = self.why, remedy = self.end.remedy(), "{}", self.end.message());
+        } else {
+            let _ = writeln!(stderr(), "klamm server: {}", self.why);
+        }
+    }
+}
+
+impl From<ServerError> for Failure {
+    fn from(e: ServerError) -> Self {
+        let end = match &e {
+            ServerError::Config(_) => End::Config,
+            ServerError::Admin { .. } | ServerError::Listen { .. } => End::Port,
+            ServerError::DataDir(DataDirError::Locked(_)) => End::DirInUse,
+            ServerError::DataDir(DataDirError::Io { .. }) => End::Dir,
+            ServerError::DataDir(DataDirError::BadMeta { .. }) => End::DirDamaged,
+            ServerError::DataDir(DataDirError::Mismatch { .. }) => End::DirOfOther,
+            ServerError::Storage { .. } => End::Storage,
+            ServerError::Node { .. } | ServerError::System(_) => End::Node,
+        };
+        Self::new(end, e)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(e: io::Error) -> Self {
+        ServerError::System(e).into()
+    }
+}
+
 /// Runs the command with its arguments (without its name).
 pub fn main(args: &[String]) -> ExitCode {
+    let mut as_json = false;
     let ran = match parse(args) {
-        Err(why) => Err(format!("{why}\n\n{USAGE}")),
+        Err(why) => Err(Failure::new(End::Config, format!("{why}\n\n{USAGE}"))),
         Ok(Asked::Help) => say(&format!("{USAGE}\nProperties:\n\n{}", config::help())),
         Ok(Asked::Version) => say(&format!("klamm {}\n", env!("CARGO_PKG_VERSION"))),
         Ok(Asked::Errors) => say(&catalogue::text()),
-        Ok(Asked::Run { file, overrides, log }) => run(file.as_deref(), &overrides, log),
+        Ok(Asked::Run { file, overrides, log }) => {
+            as_json = log.json;
+            run(file.as_deref(), &overrides, log)
+        }
     };
     match ran {
         Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
-            let _ = writeln!(stderr(), "klamm server: {why}");
+        Err(failure) => {
+            failure.tell(as_json);
             ExitCode::FAILURE
         }
     }
@@ -104,24 +152,23 @@ fn parse(args: &[String]) -> Result<Asked, String> {
     Ok(Asked::Run { file, overrides, log })
 }
 
-fn run(file: Option<&str>, overrides: &[(String, String)], log: Log) -> Result<(), String> {
-    let text = match file {
-        None => String::new(),
-        Some(path) => {
-            std::fs::read_to_string(Path::new(path)).map_err(|e| format!("{path}: {e}"))?
-        }
-    };
-    let config = ServerConfig::load(&text, overrides).map_err(|e| e.to_string())?;
+fn run(file: Option<&str>, overrides: &[(String, String)], log: Log) -> Result<(), Failure> {
     let lines = tracing_subscriber::fmt().with_writer(stderr).with_max_level(log.level);
     if log.json {
         lines.json().flatten_event(true).init();
     } else {
         lines.with_ansi(stderr().is_terminal()).init();
     }
+    let text = match file {
+        None => String::new(),
+        Some(path) => std::fs::read_to_string(Path::new(path))
+            .map_err(|e| Failure::new(End::Config, format!("{path}: {e}")))?,
+    };
+    let config = ServerConfig::load(&text, overrides).map_err(ServerError::from)?;
     descriptors::raise_limit();
     // Before the nodes, so that a signal while they start is not lost.
-    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(|e| e.to_string())?;
-    let mut server = Server::start(&config).map_err(|e| e.to_string())?;
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let mut server = Server::start(&config)?;
     let stop = server.stopper();
     let handle = signals.handle();
     let listener = std::thread::Builder::new().name("signals".into()).spawn(move || {
@@ -130,9 +177,9 @@ fn run(file: Option<&str>, overrides: &[(String, String)], log: Log) -> Result<(
             stop();
         }
     });
-    let ran = server.wait_ready().map_err(|e| e.to_string()).and_then(|()| {
+    let ran = server.wait_ready().map_err(Failure::from).and_then(|()| {
         announce(&server, &config)?;
-        server.join().map_err(|e| e.to_string())
+        Ok(server.join()?)
     });
     handle.close();
     if let Ok(listener) = listener {
@@ -141,7 +188,7 @@ fn run(file: Option<&str>, overrides: &[(String, String)], log: Log) -> Result<(
     ran
 }
 
-fn announce(server: &Server, config: &ServerConfig) -> Result<(), String> {
+fn announce(server: &Server, config: &ServerConfig) -> Result<(), Failure> {
     for dir in &server.buffered {
         tracing::warn!(
             dir = %dir.display(),
@@ -159,9 +206,9 @@ fn announce(server: &Server, config: &ServerConfig) -> Result<(), String> {
     say(&format!("klamm is ready; data in {}\n", dirs.join(", ")))
 }
 
-fn say(text: &str) -> Result<(), String> {
+fn say(text: &str) -> Result<(), Failure> {
     let mut out = stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|e| e.to_string())
+    Ok(out.write_all(text.as_bytes()).and_then(|()| out.flush())?)
 }
 
 #[cfg(test)]

@@ -56,6 +56,30 @@ fn a_second_server_on_the_same_directory_is_refused() {
 }
 
 #[test]
+fn with_json_the_line_that_says_why_it_did_not_start_is_json_too() {
+    let first = Server::start();
+    let (data, listeners) = (first.place.data(), format!("PLAINTEXT://{}", first.bootstrap()));
+    let data = data.display().to_string();
+    let mine = Place::take();
+    for (key, value, message, names) in [
+        ("listeners", &*listeners, "a port cannot be opened", &*listeners),
+        ("log.dirs", &data, "the data directory is in use", &data),
+        ("log.dirs", "/proc/none", "the data directory cannot be used", "/proc/none"),
+        ("num.partition", "1", "the configuration is not valid", "num.partitions"),
+    ] {
+        let mut arguments = mine.arguments(&[("node.count", "1"), (key, value)]);
+        arguments.extend(["--log-format".to_owned(), "json".to_owned()]);
+        let Output { status, stderr, .. } = run(&arguments, LIMIT);
+        let said = String::from_utf8(stderr).unwrap();
+        assert_eq!(status.code(), Some(1), "{said}");
+        let line: serde_json::Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+        assert_eq!((&line["level"], &line["message"]), (&"ERROR".into(), &message.into()));
+        assert!(line["error"].as_str().unwrap().contains(names), "{said}");
+        assert!(line["remedy"].as_str().unwrap().ends_with('.'), "{said}");
+    }
+}
+
+#[test]
 fn an_unknown_key_is_refused_and_the_nearest_one_named() {
     let place = Place::take();
     assert_names(&refusal(&place, &[("listners", "x")]), &["listners", "listeners"]);
