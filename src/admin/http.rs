@@ -126,3 +126,61 @@ fn response(status: StatusCode, kind: &'static str, text: String) -> Response<Fu
     response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{NodeId, WallMs};
+    use crate::runtime::mailbox::mailbox;
+    use crate::runtime::waker::Waker;
+    use crate::shard::Mail;
+    use crate::shard::observe::Observed;
+    use std::io::{Read as _, Write as _};
+
+    fn get(endpoint: &Endpoint, path: &str) -> (String, String) {
+        let mut socket = std::net::TcpStream::connect(endpoint.address).unwrap();
+        write!(socket, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        let mut text = String::new();
+        socket.read_to_string(&mut text).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().to_owned(), body.to_owned())
+    }
+
+    /// What both paths say of a server whose one node answers so, if it does.
+    fn told(state: Option<(bool, bool)>) -> [(String, String); 2] {
+        let (sender, inbox) = mailbox(8, Waker::new().unwrap());
+        let endpoint = Endpoint::start(("127.0.0.1", 0), Nodes::new(vec![sender])).unwrap();
+        let (stop, stopped) = std::sync::mpsc::channel::<()>();
+        let node = thread::Builder::new().spawn(move || {
+            while stopped.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
+                if let Some((ready, failed)) = state
+                    && let Some(Mail::Observe { to, .. }) = inbox.try_recv()
+                {
+                    let (node, thread, wall) = (NodeId(3), 0, WallMs(0));
+                    let observed = Observed { node, thread, ready, failed, wall, counts: None };
+                    to.try_send(observed).unwrap();
+                }
+                thread::sleep(Duration::from_millis(1));
+            }
+        });
+        let said = ["/healthz", "/readyz"].map(|path| get(&endpoint, path));
+        drop(stop);
+        node.unwrap().join().unwrap();
+        said
+    }
+
+    #[test]
+    fn a_node_that_is_silent_failed_or_not_ready_is_told_with_503() {
+        let is = |said: [(String, String); 2], health: (&str, &str), readiness: (&str, &str)| {
+            let own = |(status, why): (&str, &str)| (status.to_owned(), format!("{why}\n"));
+            assert_eq!(said, [own(health), own(readiness)]);
+        };
+        let silent = ("503", "the node at place 0 does not answer");
+        is(told(None), silent, silent);
+        let failed = ("503", "the journal of node 3 failed");
+        is(told(Some((true, true))), failed, failed);
+        let starts = ("503", "node 3 does not accept connections");
+        is(told(Some((false, false))), ("200", "ok"), starts);
+        is(told(Some((true, false))), ("200", "ok"), ("200", "ok"));
+    }
+}

@@ -4,18 +4,27 @@
 //! `kafka.server:type=BrokerTopicMetrics,name=MessagesInPerSec` is `kafka_server_brokertopicmetrics_messagesin_total`,
 //! and so on: lower case, rates as their counters, percentiles as `quantile`. Each node is a broker
 //! and has the label `node`. Quantiles are those since the start (Kafka's lean to the last minutes);
-//! `klamm_request_seconds` has the buckets from which any period can be worked out. What this
-//! broker has no counterpart of is left out rather than told as zero.
+//! `klamm_request_seconds` has the buckets from which any period can be worked out. The same goes for
+//! maxima and means. A node's one thread is its network processor and its request handler.
+//!
+//! What this broker has no counterpart of is left out rather than told as zero; what it has and never
+//! happens is zero ([`NEVER`]). `tests/e2e/metrics.rs` holds both against the list of Kafka's beans;
+//! `tests/data/metrics_left_out.tsv` says what is left out, and why.
 
 use std::collections::BTreeMap;
 
 use super::Seen;
 use crate::api::table;
 use crate::metrics::text::{Kind, Labels, Page};
-use crate::metrics::{Histogram, Traffic};
+use crate::metrics::{Histogram, NodeMetrics, Traffic};
 use crate::shard::observe::LogCounts;
+use crate::wire::ErrorCode;
 
 type Gauge = (&'static str, &'static str, fn(&Seen<'_>) -> Option<f64>);
+
+/// Those that Kafka tells, as a label has them.
+const QUANTILES: &[(&str, f64)] =
+    &[("0.50", 0.5), ("0.75", 0.75), ("0.95", 0.95), ("0.99", 0.99), ("0.999", 0.999)];
 
 type OfTraffic = fn(&Traffic) -> u64;
 type OfLog = fn(&LogCounts) -> f64;
@@ -37,6 +46,61 @@ const OF_ALL: &[(&str, OfTraffic)] = &[
     ("invalidmagicnumberrecords", |t| t.invalid_magic),
     ("invalidmessagecrcrecords", |t| t.invalid_crc),
     ("invalidoffsetorsequencerecords", |t| t.invalid_sequence),
+];
+
+type OfNode = fn(&NodeMetrics) -> f64;
+
+/// Attributes of the group coordinator, which the exporter takes for gauges, those too that only grow.
+const OF_GROUPS: &[(&str, &str, OfNode)] = &[
+    ("offset_commit_count", "Offsets committed since the start.", |m| m.groups.commits as f64),
+    ("offset_deletion_count", "Offsets deleted since the start.", |m| m.groups.deletions as f64),
+    ("offset_expiration_count", "Offsets expired since the start.", |m| {
+        m.groups.expirations as f64
+    }),
+    ("group_completed_rebalance_count", "Rebalances completed since the start.", |m| {
+        m.groups.rebalances as f64
+    }),
+    ("partition_load_time_max", "Longest time to read a partition back, in milliseconds.", |m| {
+        m.longest_group_load.as_secs_f64() * 1e3
+    }),
+    ("partition_load_time_avg", "Mean time to read a partition back, in milliseconds.", |m| {
+        m.group_loads.sum_s() * 1e3 / m.group_loads.count().max(1) as f64
+    }),
+];
+
+/// What cannot happen yet: a node is the only replica of what it leads, so replicas are never out of sync
+/// nor moved, and nobody is elected; a client cannot authenticate, so no session of one runs out.
+const NEVER: &[(&str, Kind, &str)] = &[
+    (
+        "kafka_server_replicamanager_isrshrinks_total",
+        Kind::Counter,
+        "Replicas that fell out of sync.",
+    ),
+    (
+        "kafka_server_replicamanager_isrexpands_total",
+        Kind::Counter,
+        "Replicas that came back into sync.",
+    ),
+    (
+        "kafka_server_replicamanager_failedisrupdates_total",
+        Kind::Counter,
+        "Changes of replicas in sync that failed.",
+    ),
+    (
+        "kafka_server_replicamanager_reassigningpartitions",
+        Kind::Gauge,
+        "Partitions that are being moved.",
+    ),
+    (
+        "kafka_controller_controllerstats_uncleanleaderelections_total",
+        Kind::Counter,
+        "Leaders that were out of sync when they were elected.",
+    ),
+    (
+        "kafka_network_socketserver_expiredconnectionskilledcount",
+        Kind::Gauge,
+        "Connections closed since their client did not authenticate again.",
+    ),
 ];
 
 const GAUGES: &[Gauge] = &[
@@ -82,6 +146,19 @@ const GAUGES: &[Gauge] = &[
     ("kafka_log_logmanager_offlinelogdirectorycount", "1 when the node's directory failed.", |n| {
         Some(f64::from(u8::from(n.node.failed)))
     }),
+    ("kafka_log_logmanager_logdirectoryoffline", "Whether the node's directory failed.", |n| {
+        Some(f64::from(u8::from(n.node.failed)))
+    }),
+    (
+        "kafka_server_kafkarequesthandlerpool_requesthandleravgidle_percent",
+        "Part of its time that the node's thread does nothing, lately; 1 is all of it.",
+        |n| Some(n.counts.metrics.idle.share()),
+    ),
+    (
+        "kafka_network_socketserver_networkprocessoravgidlepercent",
+        "Part of its time that the node's thread does nothing, lately; 1 is all of it.",
+        |n| Some(n.counts.metrics.idle.share()),
+    ),
     (
         "kafka_controller_kafkacontroller_activecontrollercount",
         "1 on the node that holds the controller.",
@@ -125,6 +202,12 @@ pub(super) fn write(page: &mut Page, nodes: &[Seen<'_>]) {
             if let Some(value) = value(node) {
                 page.sample(&[("node", &node.id)], value);
             }
+        }
+    }
+    for (name, kind, help) in NEVER {
+        page.family(name, *kind, help);
+        for node in nodes {
+            page.sample(&[("node", &node.id)], 0.0);
         }
     }
     let name = "kafka_server_delayedoperationpurgatory_purgatorysize";
@@ -188,6 +271,30 @@ fn requests(page: &mut Page, nodes: &[Seen<'_>]) {
             page.sample(&labels, n as f64);
         }
     });
+    let name = "kafka_network_requestmetrics_errors_total";
+    page.family(name, Kind::Counter, "Error codes in answers; NONE is not counted.");
+    for node in nodes {
+        for (key, counts) in node.counts.metrics.requests() {
+            let request = table::find(key).map_or("", table::Api::name);
+            for &(code, n) in counts.errors() {
+                let error = ErrorCode(code).name();
+                let labels = [("node", &*node.id), ("request", request), ("error", error)];
+                page.sample(&labels, n as f64);
+            }
+        }
+    }
+    let name = "kafka_network_requestmetrics_requestbytes";
+    page.family(name, Kind::Gauge, "Sizes of requests, in bytes.");
+    each_request(nodes, |node, request, counts| {
+        for (text, q) in QUANTILES {
+            let labels = [("node", node), ("request", request), ("quantile", text)];
+            page.sample(&labels, counts.sizes.quantile_bytes(*q));
+        }
+    });
+    page.family(&format!("{name}_count"), Kind::Counter, "Requests.");
+    each_request(nodes, |node, request, counts| {
+        page.sample(&[("node", node), ("request", request)], counts.sizes.count() as f64);
+    });
     let name = "kafka_network_requestmetrics_totaltimems";
     page.family(name, Kind::Gauge, "Time from a request to its answer, in milliseconds.");
     each_request(nodes, |node, request, counts| {
@@ -245,9 +352,16 @@ fn groups(page: &mut Page, nodes: &[Seen<'_>]) {
     let help = "Partitions of the offsets topic, by state.";
     page.family(&format!("{prefix}_num_partitions"), Kind::Gauge, help);
     for node in nodes {
-        let groups = &node.counts.groups;
-        for (state, n) in [("loading", groups.loading), ("active", groups.active)] {
+        let (groups, failed) = (&node.counts.groups, node.counts.metrics.groups.failed);
+        let loading = groups.loading.saturating_sub(failed);
+        for (state, n) in [("loading", loading), ("active", groups.active), ("failed", failed)] {
             page.sample(&[("node", &node.id), ("state", state)], n as f64);
+        }
+    }
+    for (name, help, value) in OF_GROUPS {
+        page.family(&format!("{prefix}_{name}"), Kind::Gauge, help);
+        for node in nodes {
+            page.sample(&[("node", &node.id)], value(&node.counts.metrics));
         }
     }
 }
@@ -257,11 +371,9 @@ fn all_groups(node: &Seen<'_>) -> f64 {
 }
 
 fn quantiles(page: &mut Page, labels: Labels<'_>, histogram: &Histogram) {
-    for (text, q) in
-        [("0.50", 0.5), ("0.75", 0.75), ("0.95", 0.95), ("0.99", 0.99), ("0.999", 0.999)]
-    {
+    for (text, q) in QUANTILES {
         let labels = [labels, &[("quantile", text)]].concat();
-        page.sample(&labels, histogram.quantile_s(q) * 1e3);
+        page.sample(&labels, histogram.quantile_s(*q) * 1e3);
     }
 }
 

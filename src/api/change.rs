@@ -7,7 +7,7 @@ use crate::controller::{Controller, ControllerError, split_random};
 use crate::image::{Image, Record};
 use crate::shard::metadata::{Decided, Ready};
 use crate::shard::{CONTROLLER, Call, Mail, Post, Shard};
-use crate::wire::messages::KafkaMessage;
+use crate::wire::codes::Coded;
 use crate::wire::{ErrorCode, StrBytes};
 
 /// Longest error message that is sent, in characters: client input is in it, and short strings of
@@ -91,7 +91,7 @@ pub(super) fn decide<R>(shard: &mut Shard, f: impl FnOnce(&mut Controller<'_>) -
 
 /// Decides on a change of `size` partitions, at once or, when they are many, on the opener; writes the
 /// records, and answers when they are applied.
-pub(super) fn change<K: 'static, T: 'static, M: KafkaMessage>(
+pub(super) fn change<K: 'static, T: 'static, M: Coded>(
     shard: &mut Shard,
     call: &Call,
     size: usize,
@@ -120,7 +120,7 @@ pub(super) fn change<K: 'static, T: 'static, M: KafkaMessage>(
 
 /// Writes the records and answers when they are applied; at once when there are none. When they
 /// cannot be written, every item that was decided on is refused instead.
-pub(super) fn settle<K, T, M: KafkaMessage>(
+pub(super) fn settle<K, T, M: Coded>(
     shard: &mut Shard,
     call: &Call,
     records: &[Record],

@@ -10,6 +10,7 @@ use crate::image::Image;
 use crate::shard::Call;
 use crate::shard::sessions::{TopicKey, Wanted};
 use crate::wire::ErrorCode;
+use crate::wire::codes::Codes;
 use crate::wire::frame::Answer;
 use crate::wire::writer::Writer;
 
@@ -86,6 +87,7 @@ pub(super) struct Encoder {
     last: Option<LastTopic>,
     pieces: Vec<Piece>,
     leaders: Leaders,
+    errors: Codes,
 }
 
 /// The topic that goes on.
@@ -116,8 +118,9 @@ impl Encoder {
         }
         let topics_at = w.written();
         w.array_len(Some(TOPICS_EXPECTED));
-        let (pieces, leaders) = (Vec::new(), Leaders::default());
-        Self { version, w, session_at, topics_at, topics: 0, last: None, pieces, leaders }
+        let (pieces, leaders, mut errors) = (Vec::new(), Leaders::default(), Codes::default());
+        errors.add(code.0);
+        Self { version, w, session_at, topics_at, topics: 0, last: None, pieces, leaders, errors }
     }
 
     /// Appends a partition; `rows` more of its topic, itself among them, are expected.
@@ -128,6 +131,7 @@ impl Encoder {
         mut data: PartitionData,
         rows: usize,
     ) {
+        self.errors.add(data.code.0);
         data.leader = self.leader_of(image, wanted, data.code);
         if self.last.as_ref().is_none_or(|topic| topic.key != wanted.topic) {
             self.end_topic();
@@ -180,7 +184,8 @@ impl Encoder {
         self.end_topic();
         self.set_count(self.topics_at, TOPICS_EXPECTED, self.topics);
         self.leaders.end(&mut self.w);
-        Answer { parts: with_size(self.pieces, self.w), is_lost: false }
+        let parts = with_size(self.pieces, self.w);
+        Answer { parts, errors: self.errors, ..Answer::default() }
     }
 
     /// Who leads the partition, where the code says that it is not here.

@@ -79,6 +79,7 @@ use crate::metrics::Refusal;
 use crate::shard::opening::Chore;
 use crate::shard::pieces::{How, Whole};
 use crate::shard::{Call, Shard, Slot};
+use crate::wire::codes::Coded;
 use crate::wire::frame::{self, Answer, FrameError, RequestHeader};
 use crate::wire::messages::KafkaMessage;
 
@@ -146,7 +147,7 @@ impl CloseReason {
 
 impl Outcome {
     /// The response to `call`.
-    pub fn answer<M: KafkaMessage>(call: &Call, response: &M) -> Self {
+    pub fn answer<M: Coded>(call: &Call, response: &M) -> Self {
         Self::Answer(call.answer(response))
     }
 }

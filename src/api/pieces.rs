@@ -3,7 +3,6 @@
 //! lets the node's turn run in between; see `shard::pieces` for the way there.
 
 use bytes::{Bytes, BytesMut};
-use smallvec::SmallVec;
 
 use crate::api::{Outcome, PARTITIONS_MAX};
 use crate::runtime::cpu;
@@ -12,6 +11,7 @@ use crate::shard::pieces::{Answered, How, Piece, Start};
 use crate::shard::survey::Survey;
 use crate::shard::{Call, Shard};
 use crate::wire::ApiVersion;
+use crate::wire::codes::Coded;
 use crate::wire::frame::{self, Answer, FrameError, SIZE_BYTES};
 use crate::wire::messages::RequestResponsePair;
 
@@ -21,7 +21,7 @@ pub(super) const PIECE_MAX: usize = 512;
 const LARGE_BYTES: usize = 16 << 10;
 
 /// A request that can be cut.
-pub(super) trait InPieces: RequestResponsePair + Sized {
+pub(super) trait InPieces: RequestResponsePair<Response: Coded> + Sized {
     /// See [`How`].
     const LARGE_BYTES: usize = LARGE_BYTES;
 
@@ -110,7 +110,7 @@ fn join<Q: InPieces>(call: &Call, answered: Vec<Answered>) -> Answer {
     for (answer, goes_on) in answered {
         cpu::yield_now();
         let Some(more) = read::<Q>(&answer, call.version) else {
-            return Answer { parts: SmallVec::new(), is_lost: true };
+            return Answer::lost();
         };
         match &mut all {
             None => all = Some(more),

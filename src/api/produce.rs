@@ -28,6 +28,7 @@ use crate::storage::LogId;
 use crate::wire::ErrorCode;
 use crate::wire::batch::BatchHeader;
 use crate::wire::codec::Codec;
+use crate::wire::codes::Codes;
 use crate::wire::frame::{Answer, FrameError, Reader};
 use crate::wire::writer::Writer;
 
@@ -472,7 +473,7 @@ impl Parked {
         let capacity = 64 + 64 * self.answers.len();
         let mut w = Writer::response(self.call.correlation_id, compact, capacity);
         w.array_len(Some(self.topics.len()));
-        let mut answers = self.answers.iter();
+        let (mut answers, mut errors) = (self.answers.iter(), Codes::default());
         for Topic { name, id, partitions, .. } in &self.topics {
             if version >= TOPIC_ID_FROM {
                 w.raw(&id.0);
@@ -481,13 +482,14 @@ impl Parked {
             }
             w.array_len(Some(*partitions));
             for answer in answers.by_ref().take(*partitions) {
+                errors.add(answer.failure.code.0);
                 encode_partition(&mut w, version, answer);
             }
             w.no_tags();
         }
         w.i32(0);
         self.leaders.end(&mut w);
-        Answer { parts: smallvec![w.finish()], is_lost: false }
+        Answer { parts: smallvec![w.finish()], errors, ..Answer::default() }
     }
 }
 

@@ -6,7 +6,7 @@ use crate::config::Level;
 use crate::controller::{Alteration, AlterationKind};
 use crate::image::Resource;
 use crate::shard::{Call, Shard};
-use crate::wire::messages::KafkaMessage;
+use crate::wire::codes::Coded;
 use crate::wire::{ErrorCode, StrBytes};
 
 /// A topic.
@@ -47,7 +47,7 @@ pub(super) fn resource(kind: i8, name: &str) -> Result<Resource> {
 }
 
 /// Changes settings: those that the request gets wrong are refused, the rest is the controller's.
-pub(super) fn alter<M: KafkaMessage>(
+pub(super) fn alter<M: Coded>(
     shard: &mut Shard,
     call: &Call,
     items: Vec<(Named, Result<AlterationKind>)>,

@@ -305,6 +305,7 @@ impl Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::codes::Coded;
     use crate::wire::frame::Answer as Frame;
     use crate::wire::messages::api_versions_response::ApiVersion as Offer;
     use crate::wire::messages::{HeartbeatRequest, HeartbeatResponse, MetadataRequest};
@@ -317,7 +318,7 @@ mod tests {
         msg!(ApiVersionsResponse { error_code, api_keys })
     }
 
-    fn answer<M: KafkaMessage>(id: i32, tags: bool, version: i16, message: &M) -> Vec<u8> {
+    fn answer<M: Coded>(id: i32, tags: bool, version: i16, message: &M) -> Vec<u8> {
         Frame::with_header(id, tags, message, ApiVersion::new(version)).parts.concat()
     }
 

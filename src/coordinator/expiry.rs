@@ -47,6 +47,7 @@ fn expire<R>(group: &mut Group<R>, env: &mut Env<'_, R>) {
             }
         }
     }
+    env.shared.tally.expirations += records.len() as u64;
     let goes = group.state == State::Empty && !kept && group.promised.is_empty();
     if goes {
         records.push(Key::Group(&group.id).tombstone());

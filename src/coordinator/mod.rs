@@ -53,6 +53,7 @@ use crate::coordinator::appends::{Appends, Then};
 use crate::coordinator::group::{Group, State};
 use crate::coordinator::ids::MemberIds;
 use crate::coordinator::timers::{Due, Timer, Timers};
+use crate::metrics::GroupTally;
 
 pub use admin::{GroupCounts, Listing, Walk};
 pub use error::{AppendFailure, GroupError, RecordError};
@@ -71,8 +72,10 @@ type GroupMap<R> = BTreeMap<Arc<str>, Group<R>>;
 /// The groups of one partition of the offsets topic.
 #[derive(Debug)]
 struct Partition<R> {
-    /// Its log is being read.
+    /// Its log is being read, or cannot be.
     loading: bool,
+    /// It cannot be.
+    failed: bool,
     groups: GroupMap<R>,
     expiry: Timer,
 }
@@ -84,6 +87,7 @@ struct Shared<R> {
     ids: MemberIds,
     timers: Timers,
     appends: Appends<R>,
+    tally: GroupTally,
 }
 
 /// What surrounds a group during one call.
@@ -122,6 +126,7 @@ impl<R> Groups<R> {
             ids: MemberIds::new(seed),
             timers: Timers::default(),
             appends: Appends::default(),
+            tally: GroupTally::default(),
         };
         Self { shared, partitions: BTreeMap::new() }
     }
@@ -140,8 +145,12 @@ impl<R> Groups<R> {
     /// [`Self::loaded`]. If it was leader before, that was another time: [`Self::unload`] comes first.
     pub fn load(&mut self, partition: i32, out: &mut Vec<Effect<R>>) {
         self.unload(partition, out);
-        let fresh =
-            Partition { loading: true, groups: GroupMap::default(), expiry: Timer::default() };
+        let fresh = Partition {
+            loading: true,
+            failed: false,
+            groups: GroupMap::default(),
+            expiry: Timer::default(),
+        };
         self.partitions.insert(partition, fresh);
     }
 
@@ -173,6 +182,19 @@ impl<R> Groups<R> {
                 rebalance::prepare_and_append(group, &mut env);
             }
         }
+    }
+
+    /// The partition's log cannot be read: it stays as if it was being read.
+    pub fn load_failed(&mut self, partition: i32) {
+        if let Some(entry) = self.partitions.get_mut(&partition) {
+            entry.failed = true;
+        }
+    }
+
+    /// What was counted.
+    pub fn tally(&self) -> GroupTally {
+        let failed = self.partitions.values().filter(|p| p.failed).count();
+        GroupTally { failed, ..self.shared.tally }
     }
 
     /// This node does not lead the partition any more: all that is parked is answered, all state of

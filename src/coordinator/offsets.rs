@@ -68,6 +68,7 @@ impl<R> Groups<R> {
             }
             outcomes.push(checked);
         }
+        env.shared.tally.commits += records.len() as u64;
         append_or_reply(records, outcomes, to, &mut env);
         Ok(())
     }
@@ -150,6 +151,7 @@ impl<R> Groups<R> {
                 records.push(Key::Offset { group, topic, partition }.tombstone());
             }
         }
+        env.shared.tally.deletions += records.len() as u64;
         append_or_reply(records, outcomes, to, &mut env);
         Ok(())
     }

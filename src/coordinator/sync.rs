@@ -108,4 +108,5 @@ pub(super) fn adopt<R>(group: &mut Group<R>, value: &GroupValue, env: &mut Env<'
         }
     }
     group.move_to(State::Stable, env.at.wall);
+    env.shared.tally.rebalances += 1;
 }

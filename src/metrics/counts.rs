@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::Histogram;
+use super::{Histogram, Idle};
+use crate::base::Moment;
 
 /// API keys and versions that are counted; none of the table lies above.
 const KEYS_MAX: usize = 128;
@@ -29,6 +30,14 @@ pub struct NodeMetrics {
     pub longest: Turn,
     /// Nothing may be read from the sockets for want of memory: how often that began.
     pub pauses: u64,
+    /// How long it took to read back a partition of groups.
+    pub group_loads: Histogram,
+    /// The longest of these.
+    pub longest_group_load: Duration,
+    /// Of groups; known to them, and filled in when it is asked for.
+    pub groups: GroupTally,
+    /// The node's thread, when it was last looked at.
+    pub idle: Idle,
 }
 
 impl Default for NodeMetrics {
@@ -44,6 +53,10 @@ impl Default for NodeMetrics {
             turns_cpu: Histogram::default(),
             longest: Turn::default(),
             pauses: 0,
+            group_loads: Histogram::default(),
+            longest_group_load: Duration::ZERO,
+            groups: GroupTally::default(),
+            idle: Idle::since(Moment(0)),
         }
     }
 }
@@ -54,6 +67,9 @@ pub struct Requests {
     versions: [u64; VERSIONS_MAX],
     /// Bytes of their frames.
     pub bytes: u64,
+    /// The same, to tell small ones from large ones.
+    pub sizes: Histogram,
+    errors: Vec<(i16, u64)>,
     /// From the turn in which a request came to the end of the one in which its answer left.
     pub total: Histogram,
 }
@@ -62,6 +78,20 @@ impl Requests {
     /// How many there were in each version.
     pub fn versions(&self) -> impl Iterator<Item = (usize, u64)> {
         self.versions.iter().copied().enumerate().filter(|(_, n)| *n > 0)
+    }
+
+    /// The error codes that were answered, and how often.
+    pub fn errors(&self) -> &[(i16, u64)] {
+        &self.errors
+    }
+
+    fn add_errors(&mut self, errors: &[(i16, u32)]) {
+        for &(code, n) in errors {
+            match self.errors.iter_mut().find(|(known, _)| *known == code) {
+                Some((_, total)) => *total += u64::from(n),
+                None => self.errors.push((code, n.into())),
+            }
+        }
     }
 }
 
@@ -74,17 +104,25 @@ impl NodeMetrics {
         };
         let requests = slot.get_or_insert_default();
         requests.bytes += bytes as u64;
+        requests.sizes.record_bytes(bytes);
         if let Some(n) = usize::try_from(version).ok().and_then(|v| requests.versions.get_mut(v)) {
             *n += 1;
         }
     }
 
-    /// An answer left, or a request without one is done.
-    pub fn on_answered(&mut self, key: i16, total: Duration) {
+    /// An answer with these error codes left, or a request without one is done.
+    pub fn on_answered(&mut self, key: i16, total: Duration, errors: &[(i16, u32)]) {
         let slot = usize::try_from(key).ok().and_then(|k| self.requests.get_mut(k));
         if let Some(requests) = slot.and_then(Option::as_mut) {
             requests.total.record(total);
+            requests.add_errors(errors);
         }
+    }
+
+    /// A partition of groups was read back.
+    pub fn on_group_load(&mut self, took: Duration) {
+        self.group_loads.record(took);
+        self.longest_group_load = self.longest_group_load.max(took);
     }
 
     /// A turn is over.
@@ -191,6 +229,21 @@ refusals! {
     FetchSession = "fetch_session",
 }
 
+/// What became of the groups of one node, and of their offsets.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct GroupTally {
+    /// Offsets that clients committed.
+    pub commits: u64,
+    /// Offsets that an administrator deleted.
+    pub deletions: u64,
+    /// Offsets that expired.
+    pub expirations: u64,
+    /// Rebalances that ended with an assignment.
+    pub rebalances: u64,
+    /// Partitions of the offsets topic that cannot be read, now.
+    pub failed: usize,
+}
+
 /// Traffic of one partition, or of all.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Traffic {
@@ -247,12 +300,14 @@ mod tests {
         let mut m = NodeMetrics::default();
         for (key, version) in [(1, 12), (1, 12), (1, 4), (-1, 0), (i16::MAX, 0), (3, i16::MAX)] {
             m.on_request(key, version, 10);
-            m.on_answered(key, Duration::from_millis(1));
+            m.on_answered(key, Duration::from_millis(1), &[(key, 1), (6, 2)]);
         }
         let seen: Vec<_> =
             m.requests().map(|(k, r)| (k, r.versions().collect::<Vec<_>>())).collect();
         assert_eq!(seen, [(1, vec![(4, 1), (12, 2)]), (3, vec![])]);
         assert_eq!(m.requests().map(|(_, r)| r.total.count()).sum::<u64>(), 4);
+        let errors: Vec<_> = m.requests().map(|(_, r)| r.errors().to_vec()).collect();
+        assert_eq!(errors, [vec![(1, 3), (6, 6)], vec![(3, 1), (6, 2)]]);
     }
 
     #[test]

@@ -56,6 +56,16 @@ impl Histogram {
         self.sum_ns = self.sum_ns.saturating_add(ns);
     }
 
+    /// Counts a size instead; a histogram has sizes or times, not both. One byte is a whole bucket.
+    pub fn record_bytes(&mut self, bytes: usize) {
+        self.record(Duration::from_nanos((bytes as u64) << UNIT_SHIFT));
+    }
+
+    /// As [`Self::quantile_s`], for sizes, in bytes.
+    pub fn quantile_bytes(&self, q: f64) -> f64 {
+        self.quantile_s(q) * 1e9 / f64::from(1 << UNIT_SHIFT)
+    }
+
     /// How many were counted.
     pub fn count(&self) -> u64 {
         self.count
@@ -115,5 +125,16 @@ mod tests {
         assert!(within(0.5, 0.050) && within(0.99, 0.099) && within(1.0, 0.1));
         assert!((h.sum_s() - 5.05).abs() < 1e-9);
         assert_eq!(h.doublings().last().map(|(_, n)| n), Some(100));
+        let mut sizes = Histogram::default();
+        for bytes in 1..=1000 {
+            sizes.record_bytes(bytes);
+        }
+        assert!(
+            (500.0..630.0).contains(&sizes.quantile_bytes(0.5)),
+            "{}",
+            sizes.quantile_bytes(0.5)
+        );
+        sizes.record_bytes(100 << 20);
+        assert!((1e8..1.4e8).contains(&sizes.quantile_bytes(1.0)), "{}", sizes.quantile_bytes(1.0));
     }
 }

@@ -6,7 +6,9 @@
 
 mod counts;
 mod histogram;
+mod idle;
 pub mod text;
 
-pub use counts::{NodeMetrics, Refusal, Requests, Traffic, Turn};
+pub use counts::{GroupTally, NodeMetrics, Refusal, Requests, Traffic, Turn};
 pub use histogram::Histogram;
+pub use idle::Idle;

@@ -24,6 +24,7 @@ use crate::net::budget::Held;
 use crate::runtime::network::Outgoing;
 use crate::shard::opening::Ended;
 use crate::shard::pieces::Pieces;
+use crate::wire::codes::Codes;
 use crate::wire::frame::{self, Answer, FrameError, SIZE_BYTES};
 
 /// Produce requests of one connection that may wait at once.
@@ -70,12 +71,14 @@ struct Waiting {
 }
 
 /// A request of which nothing is left to do, for whoever counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Served {
     /// Numeric API key.
     pub key: i16,
     /// Beginning of the turn in which it came.
     pub came: Moment,
+    /// The error codes of its answer.
+    pub errors: Codes,
 }
 
 /// What can be done with the bytes that are there.
@@ -138,7 +141,7 @@ impl Connection {
         }
         let sequence = self.next;
         self.next += 1;
-        let request = Served { key, came: Moment(0) };
+        let request = Served { key, came: Moment(0), errors: Codes::default() };
         self.waiting.push_back(Waiting { request, answer: None });
         Ok(Next::Serve(sequence, whole))
     }
@@ -187,9 +190,10 @@ impl Connection {
         let at = sequence.checked_sub(oldest).and_then(|at| usize::try_from(at).ok());
         let Some(waiting) = at.and_then(|at| self.waiting.get_mut(at)) else { return };
         waiting.answer = Some(answer);
-        while let Some(Waiting { request, answer: Some(answer) }) =
+        while let Some(Waiting { mut request, answer: Some(answer) }) =
             self.waiting.pop_front_if(|w| w.answer.is_some())
         {
+            request.errors = answer.errors;
             served.push(request);
             for part in answer.parts {
                 self.out.push(part);
@@ -226,7 +230,7 @@ mod tests {
     }
 
     fn answer(text: &'static str) -> Answer {
-        Answer { parts: smallvec![Bytes::from(text)], is_lost: false }
+        Answer { parts: smallvec![Bytes::from(text)], ..Answer::default() }
     }
 
     fn connection() -> Connection {
@@ -289,7 +293,10 @@ mod tests {
         serves(&mut c, FETCH);
         c.answer(
             0,
-            Answer { parts: smallvec![Bytes::from(vec![0; OUT_BYTES_MAX + 1])], is_lost: false },
+            Answer {
+                parts: smallvec![Bytes::from(vec![0; OUT_BYTES_MAX + 1])],
+                ..Answer::default()
+            },
             &mut Vec::new(),
         );
         assert_eq!(serves(&mut c, FETCH), None);

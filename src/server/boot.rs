@@ -19,6 +19,7 @@ use crate::admin::http::Endpoint;
 use crate::base::NodeId;
 use crate::config::{Layers, Listener, NodeLimits, ServerConfig};
 use crate::image::Node as NodeEntry;
+use crate::metrics::Idle;
 use crate::runtime::back::Back;
 use crate::runtime::files::Files;
 use crate::runtime::front::{self, Front};
@@ -339,6 +340,7 @@ fn run_node(seed: Seed, tell: &mpsc::Sender<Told>) -> Result<(), ServerError> {
     shard.dir = shown.to_string_lossy().into();
     shard.space = Some(Probe::new(shown));
     shard.begin_turn(now, wall);
+    shard.metrics.idle = Idle::since(now);
     if let Some(start) = seed.start.filter(|_| seed.index == CONTROLLER) {
         shard.start_controller(start);
     }

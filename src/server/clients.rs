@@ -191,7 +191,10 @@ impl Node {
     }
 
     /// What only the turn knows of this node.
-    pub(super) fn add_counts(&self, counts: &mut Counts) {
+    pub(super) fn add_counts(&mut self, counts: &mut Counts) {
+        let metrics = &mut self.shard.metrics;
+        metrics.idle.look(self.shard.now, metrics.turns_cpu.sum_s());
+        (counts.metrics.idle, counts.metrics.groups) = (metrics.idle, self.shard.groups.tally());
         counts.connections = self.connections.len();
         let held = self.budget.held();
         (counts.memory.requests, counts.memory.answers) = (held.request, held.answers);

@@ -233,7 +233,11 @@ impl Node {
         self.work.cpu = cpu.saturating_sub(mem::replace(&mut self.cpu_before, cpu));
         self.work.answers = self.served.len() as u32;
         for request in self.served.drain(..) {
-            self.shard.metrics.on_answered(request.key, end.since(request.came));
+            self.shard.metrics.on_answered(
+                request.key,
+                end.since(request.came),
+                request.errors.all(),
+            );
         }
         self.shard.metrics.on_turn(self.work);
     }

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::shard::mail::ShardIndex;
+use crate::wire::codes::Coded;
 use crate::wire::frame::{Answer, RequestHeader};
-use crate::wire::messages::KafkaMessage;
 
 /// Where the answer to one request goes: a place in the answer queue of one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,7 +49,7 @@ impl Call {
     }
 
     /// Encodes the response in the call's version.
-    pub fn answer<M: KafkaMessage>(&self, response: &M) -> Answer {
+    pub fn answer<M: Coded>(&self, response: &M) -> Answer {
         Answer::of(self.correlation_id, self.version, response)
     }
 }

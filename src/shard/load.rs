@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::base::Offset;
+use crate::base::{Moment, Offset};
 use crate::controller::Controller;
 use crate::image::{self, Image};
 use crate::shard::Shard;
@@ -26,6 +26,7 @@ pub(super) struct Loading {
     log: LogId,
     at: Offset,
     end: Offset,
+    since: Moment,
     what: What,
 }
 
@@ -61,7 +62,7 @@ impl Shard {
     fn begin_load(&mut self, log: LogId, what: What) {
         let Some(state) = self.store.log(log) else { return };
         let (at, end) = (state.log_start(), state.log_end());
-        self.loading.push(Loading { log, at, end, what });
+        self.loading.push(Loading { log, at, end, since: self.now, what });
     }
 
     /// Reads on. Returns whether it wants to be called again in the next turn.
@@ -146,6 +147,7 @@ impl Shard {
         match loading.what {
             What::Metadata(image) => self.metadata_loaded(loading.log, image),
             What::Groups(partition) => {
+                self.metrics.on_group_load(self.now.since(loading.since));
                 self.ask_groups(|groups, at, out| groups.loaded(partition, at, out));
             }
         }
@@ -161,6 +163,7 @@ impl Shard {
             // Its groups stay in loading: clients are told to try again, and nothing is lost.
             What::Groups(partition) => {
                 tracing::error!(partition, offset = at, why, "group records cannot be read");
+                self.groups.load_failed(partition);
             }
         }
     }

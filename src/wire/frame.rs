@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use kafka_wire_core::{ApiVersion, DecodeLimits, Decoder, KafkaDecode};
 use smallvec::{SmallVec, smallvec};
 
-use crate::wire::messages::KafkaMessage;
+use crate::wire::codes::{Coded, Codes};
 
 /// Bytes of the size field.
 pub const SIZE_BYTES: usize = 4;
@@ -309,9 +309,16 @@ pub struct Answer {
     /// The response could not be encoded, which is a defect of its handler: the connection must be
     /// closed, since the client would wait for ever.
     pub is_lost: bool,
+    /// The error codes in it.
+    pub errors: Codes,
 }
 
 impl Answer {
+    /// One that could not be encoded.
+    pub fn lost() -> Self {
+        Self { is_lost: true, ..Self::default() }
+    }
+
     /// Number of bytes.
     pub fn len(&self) -> usize {
         self.parts.iter().map(Bytes::len).sum()
@@ -323,13 +330,13 @@ impl Answer {
     }
 
     /// Encodes `message` with the response header that its version asks for.
-    pub fn of<M: KafkaMessage>(correlation_id: i32, version: i16, message: &M) -> Self {
+    pub fn of<M: Coded>(correlation_id: i32, version: i16, message: &M) -> Self {
         let version = ApiVersion::new(version);
         Self::with_header(correlation_id, M::is_flexible(version), message, version)
     }
 
     /// Encodes `message` after a header with or without tags (ApiVersions never has them).
-    pub fn with_header<M: KafkaMessage>(
+    pub fn with_header<M: Coded>(
         correlation_id: i32,
         tags: bool,
         message: &M,
@@ -343,11 +350,13 @@ impl Answer {
         }
         if let Err(error) = message.encode_into(&mut out, version) {
             tracing::error!(message = M::NAME, %version, %error, "a response does not fit");
-            return Self { parts: SmallVec::new(), is_lost: true };
+            return Self::lost();
         }
         let size = u32::try_from(out.len() - SIZE_BYTES).unwrap_or(u32::MAX);
         out[..SIZE_BYTES].copy_from_slice(&size.to_be_bytes());
-        Self { parts: smallvec![out.freeze()], is_lost: false }
+        let mut errors = Codes::default();
+        message.count(&mut errors);
+        Self { parts: smallvec![out.freeze()], errors, ..Self::default() }
     }
 }
 

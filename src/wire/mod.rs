@@ -7,6 +7,7 @@
 
 pub mod batch;
 pub mod codec;
+pub mod codes;
 pub mod error;
 pub mod frame;
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod bad_input;
 mod flights;
 mod kdiff;
 mod large;
+mod metrics;
 mod restart;
 mod rules;
 mod start;

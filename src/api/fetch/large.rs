@@ -8,7 +8,6 @@
 use std::mem;
 
 use bytes::Bytes;
-use smallvec::SmallVec;
 
 use super::request::{Head, read_partition, read_topic, skip_tags};
 use super::{Budget, DISK_WAIT, FLEXIBLE_FROM, Fetch, Source, State, TOPIC_ID_FROM};
@@ -280,8 +279,7 @@ impl ParkedFetch for Large {
 
     fn look(&mut self, shard: &mut Shard, expired: bool) -> Option<Answer> {
         // One that is malformed closes its connection.
-        let lost = Answer { parts: SmallVec::new(), is_lost: true };
-        self.slice(shard, expired).unwrap_or(Some(lost))
+        self.slice(shard, expired).unwrap_or_else(|_| Some(Answer::lost()))
     }
 
     fn in_slices(&self) -> bool {
