@@ -79,6 +79,11 @@ impl Findings {
         self.rows.iter().filter_map(|r| r.error.as_deref().map(|e| (r, e)))
     }
 
+    /// All values of this name.
+    pub(crate) fn all(&self, name: &'static str) -> impl Iterator<Item = f64> {
+        self.rows.iter().filter_map(move |r| r.values.get(name).copied())
+    }
+
     /// A value over the rounds.
     pub(crate) fn value(&self, workload: &str, side: Side<'_>, name: &str) -> Option<Spread> {
         let values = self.rows(workload, side).filter_map(|r| r.values.get(name).copied());

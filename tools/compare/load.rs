@@ -248,30 +248,29 @@ impl Loader {
         })
     }
 
-    /// Loads `broker` until its CPU per record falls no more, or for `limit_seconds`.
+    /// Loads `broker` until its CPU per record falls no more, or for `limit_seconds`; how long that
+    /// took, and whether it settled.
     pub(crate) fn warm_up(
         &self,
         job: &Job,
         limit_seconds: u64,
         broker: &mut Running,
         stop: &Stop,
-    ) -> Outcome<()> {
+    ) -> Outcome<(u64, bool)> {
         let job = Job { seconds: (1, limit_seconds + 60), ..job.clone() };
         let mut load = self.start(&job, &broker.bootstrap())?;
         let mut settling = Settling::default();
-        let mut second = 0;
-        while second < limit_seconds {
+        let (mut second, mut is_settled) = (0, false);
+        while second < limit_seconds && !is_settled {
             let limit = if second == 0 { PREPARE } else { END };
             let (at, acked) = load.next_second(limit, broker, stop)?;
             second = at;
             let cpu = Reading::take(broker.pid(), self.broker_core)?.broker;
-            if settling.is_settled(second, cpu, acked) {
-                break;
-            }
+            is_settled = settling.is_settled(second, cpu, acked);
         }
         load.cut();
         load.process.wait(END);
-        Ok(())
+        Ok((second, is_settled))
     }
 }
 
@@ -287,8 +286,13 @@ struct Settling {
 impl Settling {
     /// Length of a window.
     const SECONDS: u64 = 3;
-    /// It has settled when a window costs more than this part of the one before.
+    /// It has settled when a window costs more than this part of the one before...
     const KEPT: f64 = 0.95;
+    /// ...and the broker did not need more than this part of a core: while its compiler fills the core, each
+    /// record costs the same part of it. A broker that always does is loaded for as long as may be.
+    const BUSY: f64 = 0.8;
+    /// Before this second it has not: compilers wait for what is called often.
+    const LEAST_SECONDS: u64 = 12;
 
     fn is_settled(&mut self, second: u64, cpu: f64, acked: f64) -> bool {
         let Some((since, from)) = self.from else {
@@ -300,7 +304,9 @@ impl Settling {
             return false;
         }
         let cost = (cpu - from) / self.acked.max(1.0);
-        let settled = self.last.is_some_and(|last| cost > last * Self::KEPT);
+        let is_busy = cpu - from > Self::BUSY * (second - since) as f64;
+        let is_flat = self.last.is_some_and(|last| cost > last * Self::KEPT);
+        let settled = is_flat && !is_busy && second >= Self::LEAST_SECONDS;
         *self = Self { from: Some((second, cpu)), acked: 0.0, last: Some(cost) };
         settled
     }
@@ -470,18 +476,18 @@ mod tests {
 
     #[test]
     fn a_broker_has_settled_when_a_window_costs_what_the_last_one_did() {
-        let mut settling = Settling::default();
-        let mut cpu = 0.0;
-        let settled_at = (1..100).find(|&second| {
-            cpu += if second <= 4 {
-                0.9
-            } else if second <= 7 {
-                0.5
-            } else {
-                0.3
-            };
-            settling.is_settled(second, cpu, 1000.0)
-        });
-        assert_eq!(settled_at, Some(13), "0.9, 0.5, 0.3, 0.3");
+        // CPU seconds in each second: seconds and what each of them took.
+        let settled_at = |costs: &[(u64, f64)]| {
+            let (mut settling, mut cpu, mut second) = (Settling::default(), 0.0, 0);
+            let mut each = costs.iter().flat_map(|&(n, cost)| (0..n).map(move |_| cost));
+            each.find_map(|cost| {
+                (cpu, second) = (cpu + cost, second + 1);
+                settling.is_settled(second, cpu, 1000.0).then_some(second)
+            })
+        };
+        assert_eq!(settled_at(&[(4, 0.7), (6, 0.5), (3, 0.4), (9, 0.3)]), Some(19));
+        assert_eq!(settled_at(&[(100, 0.1)]), Some(13), "not at once");
+        assert_eq!(settled_at(&[(13, 0.95), (9, 0.4)]), Some(19), "a full core says nothing");
+        assert_eq!(settled_at(&[(100, 0.95)]), None);
     }
 }

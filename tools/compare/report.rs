@@ -117,6 +117,14 @@ impl Report {
              those of the rounds, with the lowest and the highest; below 1 Klamm needs less."
                 .to_owned(),
         ];
+        let of_rows = |key| self.findings.all(key);
+        if let Some(longest) = of_rows("warm_up_seconds").max_by(f64::total_cmp) {
+            let (settled, all) = (of_rows("settled").sum::<f64>(), of_rows("settled").count());
+            head.push(format!(
+                "A JVM was loaded before each measurement until its CPU per record fell no more and its core \
+                 was not full, {longest:.0} s at most: {settled:.0} of {all} times it got there."
+            ));
+        }
         if !self.missing.is_empty() {
             let missing = self.missing.join("; ");
             head.push(format!("**The run was cut short.** Missing: {missing}."));

@@ -98,13 +98,13 @@ impl Rounds {
             };
             let warm_up = if broker.warms_up { self.warm_up_seconds * 2 / 3 } else { 0 };
             sum += match workload.what {
-                What::Load(_) => starts + warm_up + 2 * (WARM_UP + self.seconds + 1),
-                What::Drain { .. } => starts + warm_up + 45,
-                What::Idle => starts + 10 + 2 * self.seconds,
+                What::Load(_) => starts + 2 * (warm_up + WARM_UP + self.seconds + 1),
+                What::Drain { .. } => starts + 2 * warm_up + 45,
+                What::Idle => starts + 10 + 3 * warm_up + 2 * self.seconds,
                 What::Start => 2 * starts,
                 What::Highest(_) => {
                     let seconds = self.seconds.min(HIGHEST_SECONDS_MAX);
-                    starts + warm_up + 2 * HIGHEST_RUNS * (WARM_UP + seconds + 1)
+                    starts + 2 * warm_up + 2 * HIGHEST_RUNS * (WARM_UP + seconds + 1)
                 }
             };
         }
@@ -255,13 +255,16 @@ impl Visit<'_> {
         let how = self.how(durabilities[0], &[]);
         let mut running = self.broker.start(&self.place()?, &how)?;
         running.wait(stop)?;
-        if self.broker.warms_up && self.workload.what != What::Idle {
-            let last = durabilities.iter().copied().max().unwrap_or(Durability::Unsynced);
-            let job = Job { name: "warm-up".to_owned(), ..self.job(last) };
-            let limit = self.rounds.warm_up_seconds;
-            self.rounds.loader.warm_up(&job, limit, &mut running, stop)?;
-        }
         for &durability in durabilities {
+            let mut warm_up = Values::new();
+            if self.broker.warms_up && self.workload.what != What::Idle {
+                let job = Job { name: "warm-up".to_owned(), ..self.job(durability) };
+                let limit = self.rounds.warm_up_seconds;
+                let (seconds, is_settled) =
+                    self.rounds.loader.warm_up(&job, limit, &mut running, stop)?;
+                warm_up.insert("warm_up_seconds", seconds as f64);
+                warm_up.insert("settled", f64::from(u8::from(is_settled)));
+            }
             let found = match self.workload.what {
                 What::Idle => self.idle(durability, &mut running),
                 What::Drain { backlog, .. } => self.drain(backlog, durability, &mut running),
@@ -269,7 +272,10 @@ impl Visit<'_> {
                 What::Load(_) | What::Start => self.load(durability, &mut running),
             };
             stop.check()?;
-            self.add(durability, found);
+            let with_warm_up = |(values, missed): (Values, bool)| {
+                (values.into_iter().chain(warm_up).collect(), missed)
+            };
+            self.add(durability, found.map(with_warm_up));
             running.check()?;
         }
         running.end();
@@ -335,14 +341,16 @@ impl Visit<'_> {
     /// Memory and CPU with nothing in it, then with many partitions and idle consumers.
     fn idle(&self, durability: Durability, running: &mut Running) -> Outcome<(Values, bool)> {
         let (stop, core) = (&self.rounds.stop, self.rounds.loader.broker_core);
-        stop.sleep(SETTLE)?;
+        let settle = if self.broker.warms_up { self.rounds.warm_up_seconds } else { 0 };
+        let settle = SETTLE.max(Duration::from_secs(settle));
+        stop.sleep(settle)?;
         let from = Reading::take(running.pid(), core)?;
         stop.sleep(Duration::from_secs(self.rounds.seconds))?;
         let to = Reading::take(running.pid(), core)?;
         let empty_mb = resident_mb(running.pid());
         let mut job = self.job(durability);
         job.arguments.clear();
-        job.seconds.0 = SETTLE.as_secs();
+        job.seconds.0 = settle.as_secs();
         let measured = self.rounds.loader.measure(&job, running, stop)?;
         let values = Values::from([
             ("empty_resident_mb", empty_mb),
