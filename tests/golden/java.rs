@@ -24,18 +24,19 @@ impl Drop for Java {
     }
 }
 
-/// The directory of Kafka's jars; `None`, and a line that says so, where there is no Kafka.
+/// The directory of Kafka's jars; `None`, and a line that says so, where there is no Kafka or no JVM.
 pub fn jars() -> Option<PathBuf> {
     // Not brought twice at once.
     static JARS: OnceLock<Option<PathBuf>> = OnceLock::new();
     let jars = JARS.get_or_init(bring).clone();
     if jars.is_none() {
-        println!("no Apache Kafka at hand: its tools are not run");
+        println!("SKIPPED: no Apache Kafka or no Java at hand: its tools are not run");
     }
     jars
 }
 
 fn bring() -> Option<PathBuf> {
+    Command::new("java").arg("-version").output().ok()?;
     let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let kept = target.with_file_name("compare-cache/kafka-4.3.1");
     if kept.join("libs.complete").exists() {
@@ -43,14 +44,14 @@ fn bring() -> Option<PathBuf> {
     }
     let home = target.join("oracle");
     let brings = ["run", "kafka.tools.StorageTool", "random-uuid"];
-    let mut command = Command::new(crate::oracle());
+    let mut command = Command::new(crate::oracle::script());
     let ended = command.env("ORACLE_HOME", &home).args(brings).output().ok()?;
     assert!(ended.status.success(), "{ended:?}");
     Some(home.join("libs"))
 }
 
 impl Java {
-    /// Starts one; `None` where there is no Kafka.
+    /// Starts one; `None` where there is no Kafka, as [`jars`] has said.
     pub fn start() -> Option<Self> {
         let jars = jars()?;
         let logging = crate::folder().join("log4j2.yaml");

@@ -14,6 +14,7 @@ mod common;
 mod dumped;
 mod java;
 mod normal;
+mod oracle;
 mod play;
 mod requests;
 mod stored;
@@ -21,11 +22,12 @@ mod tools;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use common::Server;
 use common::server::Place;
+use oracle::Oracle;
+use play::Stop;
 use regex::Regex;
 
 /// How long something may take that is not there at once.
@@ -49,11 +51,6 @@ const SETTINGS: &[(&str, &str)] = &[
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
-}
-
-/// The script that runs a real Apache Kafka, where there is one beside the clone.
-fn oracle() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/oracle/oracle")
 }
 
 /// Names of the scenarios.
@@ -87,7 +84,13 @@ fn replay(name: &str) {
     let mut server = Server::with(&settings);
     let (_, recorded) = text_of(name);
     let port = server.place.port;
-    let played = play::play(&recorded, port, || server.restart());
+    let played = play::play(&recorded, port, |stop| match stop {
+        Stop::Clean => server.restart(),
+        Stop::Kill => {
+            server.kill();
+            server.start_again();
+        }
+    });
     let differences = differences(&recorded, &played, &meant(name));
     assert!(differences.is_empty(), "{name}: {}", differences.join("\n"));
 }
@@ -165,32 +168,21 @@ fn record() {
         dumped::record();
     }
     let place = Place::take();
-    let home = place.dir.join("oracle");
-    let run = |arguments: &[String]| {
-        let mut command = Command::new(oracle());
-        command.env("ORACLE_HOME", &home);
-        command.env("ORACLE_PORT", place.port.to_string()).args(arguments);
-        command.status().expect("../shared/oracle").success()
-    };
     let own = ["node.id", "offsets.topic", "transaction.state", "share.coordinator"];
-    let settings = SETTINGS.iter().filter(|(key, _)| !own.iter().any(|o| key.starts_with(o)));
-    let settings = settings.map(|(key, value)| format!("{key}={value}"));
-    let start = [vec!["start".to_owned()], settings.collect()].concat();
-    // It gives up after half a minute, which a busy machine may need.
-    let started = (0..5).any(|_| run(&start));
-    assert!(started, "oracle {start:?}");
-    let recorded = std::panic::catch_unwind(|| {
-        // The tools list all that there is: they come first.
-        for name in tools::SCRIPTS.into_iter().filter(|name| asked(name)) {
-            println!("{name}");
-            tools::record(name, place.port);
-        }
-        for name in scenarios().into_iter().filter(|name| asked(name)) {
-            println!("{name}");
-            let (path, text) = text_of(&name);
-            fs::write(path, play::play(&text, place.port, || {})).unwrap();
-        }
-    });
-    run(&["stop".to_owned()]);
-    recorded.unwrap();
+    let is_own = |key: &str| own.iter().any(|o| key.starts_with(o));
+    let kafka = Oracle::start(&place, SETTINGS.iter().filter(|(key, _)| !is_own(key)));
+    // The tools list all that there is: they come first.
+    for name in tools::SCRIPTS.into_iter().filter(|name| asked(name)) {
+        println!("{name}");
+        tools::record(name, place.port);
+    }
+    for name in scenarios().into_iter().filter(|name| asked(name)) {
+        println!("{name}");
+        let (path, text) = text_of(&name);
+        let restart = |stop| match stop {
+            Stop::Clean => kafka.restart(libc::SIGTERM),
+            Stop::Kill => kafka.restart(libc::SIGKILL),
+        };
+        fs::write(path, play::play(&text, place.port, restart)).unwrap();
+    }
 }

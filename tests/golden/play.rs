@@ -8,7 +8,8 @@
 //! A - 300                   nothing comes within 300 ms
 //! A x                       closes the connection
 //! wait 300
-//! restart                   stops the broker and starts it again (a recording only makes new connections)
+//! restart                   stops the broker as an operator does and starts it again on its data
+//! kill                      the same with kill -9
 //! ```
 //!
 //! A line that does not hold stays in the text with what happened instead, so it is a difference.
@@ -26,13 +27,21 @@ use crate::requests::{self, Answer};
 /// How long an answer may take that says nothing of time.
 const PATIENCE: Duration = Duration::from_mins(1);
 
+/// How a broker is stopped before it is started again.
+pub enum Stop {
+    /// SIGTERM.
+    Clean,
+    /// SIGKILL.
+    Kill,
+}
+
 struct Connection {
     wire: Wire,
     waiting: Option<(Instant, Answer)>,
 }
 
 /// The text with the answers of the broker on `port`.
-pub fn play(text: &str, port: u16, mut restart: impl FnMut()) -> String {
+pub fn play(text: &str, port: u16, mut restart: impl FnMut(Stop)) -> String {
     requests::wait_for_coordinators(port);
     let mut connections = BTreeMap::<String, Connection>::new();
     let mut names = Names::default();
@@ -45,9 +54,9 @@ pub fn play(text: &str, port: u16, mut restart: impl FnMut()) -> String {
                 sleep(Duration::from_millis(ms.parse().unwrap()));
                 writeln!(out, "{line}")
             }
-            ["restart"] => {
+            [how @ ("restart" | "kill")] => {
                 connections.clear();
-                restart();
+                restart(if how == "kill" { Stop::Kill } else { Stop::Clean });
                 writeln!(out, "{line}")
             }
             [name, "x"] => {
