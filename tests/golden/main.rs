@@ -37,11 +37,12 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// limits that it can reach.
 const SETTINGS: &[(&str, &str)] = &[
     ("node.id", "1"),
-    ("group.initial.rebalance.delay.ms", "600"),
+    ("group.initial.rebalance.delay.ms", "2500"),
     ("group.min.session.timeout.ms", "1000"),
     ("group.max.session.timeout.ms", "60000"),
     ("group.max.size", "4"),
     ("log.retention.ms", "-1"),
+    ("max.request.partition.size.limit", "5"),
     ("offsets.topic.replication.factor", "1"),
     ("transaction.state.log.replication.factor", "1"),
     ("transaction.state.log.min.isr", "1"),

@@ -11,6 +11,7 @@ use klamm::wire::codec::Codec;
 use klamm::wire::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use klamm::wire::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use klamm::wire::messages::describe_configs_request::DescribeConfigsResource;
+use klamm::wire::messages::describe_topic_partitions_request::{Cursor, TopicRequest};
 use klamm::wire::messages::fetch_request::{FetchPartition, FetchTopic};
 use klamm::wire::messages::join_group_request::JoinGroupRequestProtocol;
 use klamm::wire::messages::leave_group_request::MemberIdentity;
@@ -99,6 +100,7 @@ pub fn send(wire: &mut Wire, line: &str) -> Option<Answer> {
             let topics = Some(f.list("topics").map(topic).collect());
             ask(wire, version, &msg!(MetadataRequest { topics, allow_auto_topic_creation: false }))
         }
+        "partitions" => ask(wire, version, &partitions(f)),
         "produce" => {
             let request = produce(f);
             let answer = ask(wire, version, &request);
@@ -220,7 +222,18 @@ fn create(f: &Fields<'_>) -> CreateTopicsRequest {
     msg!(CreateTopicsRequest { topics: vec![topic], timeout_ms: 10_000 })
 }
 
-/// A batch of `count` records, or one that is `bytes` long as a whole.
+/// The partitions of topics, from the one named `from=TOPIC:PARTITION` on.
+fn partitions(f: &Fields<'_>) -> DescribeTopicPartitionsRequest {
+    let cursor = f.some("from").and_then(|from| from.split_once(':')).map(|(topic, partition)| {
+        msg!(Cursor { topic_name: topic.into(), partition_index: partition.parse().unwrap() })
+    });
+    let topics = f.list("topics").map(|name| msg!(TopicRequest { name: name.into() })).collect();
+    let response_partition_limit = f.number("limit", 2000);
+    msg!(DescribeTopicPartitionsRequest { topics, response_partition_limit, cursor })
+}
+
+/// A batch of `count` records, or one that is `bytes` long as a whole. They are of now; the last of
+/// them was created `ago` milliseconds before.
 fn produce(f: &Fields<'_>) -> ProduceRequest {
     let producer = ProducerStamp {
         id: f.number("producer", -1),
@@ -232,8 +245,10 @@ fn produce(f: &Fields<'_>) -> ProduceRequest {
     let now = klamm::client::blocking::Clock::wall().0;
     let batch = |value_bytes: usize| {
         let mut builder = BatchBuilder::default();
-        for _ in 0..f.number("count", 1) {
-            builder.push(now, None, Some(&vec![b'v'; value_bytes]), &[]);
+        let count = f.number("count", 1);
+        for at in 1..=count {
+            let created = if at == count { now - f.number("ago", 0) } else { now };
+            builder.push(created, None, Some(&vec![b'v'; value_bytes]), &[]);
         }
         builder.build(Codec::None, producer).unwrap()
     };
@@ -250,13 +265,16 @@ fn produce(f: &Fields<'_>) -> ProduceRequest {
 }
 
 fn fetch(f: &Fields<'_>) -> FetchRequest {
-    let partition = msg!(FetchPartition {
-        partition: f.number("partition", 0),
-        fetch_offset: f.number("offset", 0),
-        partition_max_bytes: f.number("partition-max", 1 << 20),
-        current_leader_epoch: f.number("leader-epoch", -1),
-    });
-    let topic = msg!(FetchTopic { topic: f.text("topic").into(), partitions: vec![partition] });
+    let partition = |partition: &str| {
+        msg!(FetchPartition {
+            partition: partition.parse().unwrap(),
+            fetch_offset: f.number("offset", 0),
+            partition_max_bytes: f.number("partition-max", 1 << 20),
+            current_leader_epoch: f.number("leader-epoch", -1),
+        })
+    };
+    let partitions = f.some("partition").unwrap_or("0").split(',').map(partition).collect();
+    let topic = msg!(FetchTopic { topic: f.text("topic").into(), partitions });
     msg!(FetchRequest {
         max_wait_ms: f.number("wait", 0),
         min_bytes: f.number("min", 1),
@@ -319,17 +337,20 @@ fn show_join(mut answer: JoinGroupResponse) -> String {
     format!("{answer:?}")
 }
 
-/// Batches go by their headers and checksums.
+/// Batches go by their headers and checksums, and by their partition where there are several.
 fn show_fetch(mut answer: FetchResponse) -> String {
     let mut stored = String::new();
+    let is_one = answer.responses.iter().map(|t| t.partitions.len()).sum::<usize>() < 2;
     for partition in answer.responses.iter_mut().flat_map(|t| &mut t.partitions) {
+        let index = partition.partition_index;
+        let of = if is_one { String::new() } else { format!("partition {index} ") };
         for (header, batch) in batch::iter(&partition.records.take().unwrap_or_default()) {
             let BatchHeader { base_offset, count, size_bytes, leader_epoch, producer_id, .. } =
                 header;
             let crc = if header.check_crc(batch).is_ok() { "sound" } else { "damaged" };
             let _ = write!(
                 stored,
-                "\n  base {base_offset} count {count} bytes {size_bytes} leader_epoch {leader_epoch} \
+                "\n  {of}base {base_offset} count {count} bytes {size_bytes} leader_epoch {leader_epoch} \
                  producer_id: {producer_id} {crc}"
             );
         }
