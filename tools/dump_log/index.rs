@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::log::Batches;
+use super::log::{Batches, newest};
 use super::{Findings, Options, base_offset, full, note};
 
 /// Bytes of an entry: relative offset and position.
@@ -57,11 +57,11 @@ pub(super) fn dump_offsets(
     }
     if options.index_sanity_check {
         let last = index.entries().next_back().map_or(index.base, |(offset, _)| offset);
-        return sane(file, last, index.base, index.bytes.len(), OFFSET_ENTRY);
+        return sane(file, "index", (last, index.base), index.bytes.len(), OFFSET_ENTRY);
     }
     let log = file.with_extension("log");
     for (offset, position) in index.used() {
-        let batch = Batches::open(&log, position, u64::MAX)?.next();
+        let batch = Batches::open(&log, position, options.max_message_size.into())?.next();
         // No batch begins there: the log has no offset that the entry could mean.
         let last = batch.ok().flatten().map_or(-1, |(_, header, _)| header.last_offset().0);
         if last != offset {
@@ -83,12 +83,19 @@ pub(super) fn dump_times(
     let base = base_offset(file)?;
     let bytes = fs::read(file).map_err(|e| e.to_string())?;
     let entries: Vec<_> = bytes.chunks_exact(TIME_ENTRY).map(|e| time_entry(base, e)).collect();
-    let Some(&(_, last)) = entries.last() else {
+    let (Some(&(first, _)), Some(&(newest_known, last))) = (entries.first(), entries.last()) else {
         println!("{} is empty.", file.display());
         return Ok(());
     };
     if options.index_sanity_check {
-        return sane(file, last, base, bytes.len(), TIME_ENTRY);
+        if newest_known < first {
+            return Err(format!(
+                "Corrupt time index found, time index file ({}) has non-zero size but the last \
+                 timestamp is {newest_known} which is less than the first timestamp {first}",
+                full(file).display()
+            ));
+        }
+        return sane(file, "time index", (last, base), bytes.len(), TIME_ENTRY);
     }
     let (log, offsets) =
         (file.with_extension("log"), Offsets::read(&file.with_extension("index"))?);
@@ -101,20 +108,22 @@ pub(super) fn dump_times(
         let found = loop {
             match batches.next().unwrap_or_default() {
                 Some((_, header, _)) if header.last_offset().0 < offset => {}
-                found => break found.map(|(_, header, _)| header),
+                found => break found.map(|(_, header, bytes)| (header, bytes)),
             }
         };
         match found {
-            Some(header) if header.last_offset().0 == offset => {
-                if header.max_timestamp != timestamp {
-                    note(&mut findings.timestamps, file, timestamp, header.max_timestamp);
+            Some((header, bytes)) if header.last_offset().0 == offset => {
+                let newest = newest(&header, &bytes)
+                    .map_err(|what| format!("the batch of offset {offset} is damaged: {what}"))?;
+                if newest != timestamp {
+                    note(&mut findings.timestamps, file, timestamp, newest);
                 }
                 if before >= timestamp {
                     note(&mut findings.order, file, timestamp, before);
                 }
             }
             found => {
-                let last = found.map_or(-1, |header| header.last_offset().0);
+                let last = found.map_or(-1, |(header, _)| header.last_offset().0);
                 note(&mut findings.not_found, file, offset, last);
             }
         }
@@ -133,19 +142,25 @@ fn time_entry(base: i64, e: &[u8]) -> (i64, i64) {
 }
 
 /// The check that decides at the start of a broker whether an index is built anew.
-fn sane(file: &Path, last: i64, base: i64, bytes: usize, entry: usize) -> Result<(), String> {
+fn sane(
+    file: &Path,
+    kind: &str,
+    (last, base): (i64, i64),
+    bytes: usize,
+    entry: usize,
+) -> Result<(), String> {
     let path = full(file);
     if last < base {
         return Err(format!(
-            "Corrupt index found, index file ({}) has non-zero size but the last offset is {last} \
+            "Corrupt {kind} found, {kind} file ({}) has non-zero size but the last offset is {last} \
              which is less than the base offset {base}",
             path.display()
         ));
     }
     if !bytes.is_multiple_of(entry) {
         return Err(format!(
-            "Index file {} is corrupt, found {bytes} bytes which is neither positive nor a multiple \
-             of {entry}",
+            "The {kind} file {} is corrupt, found {bytes} bytes which is neither positive nor a \
+             multiple of {entry}",
             path.display()
         ));
     }

@@ -10,7 +10,7 @@ use klamm::wire::codec::Codec;
 use klamm::wire::record::{self, Record};
 
 use super::schema::Table;
-use super::{Findings, Options, base_offset, note};
+use super::{Findings, MAX_BYTES, Options, base_offset, note};
 
 /// Bytes up to the format version, without which nothing is known of a batch.
 const UP_TO_MAGIC: u64 = 17;
@@ -80,8 +80,7 @@ pub(super) fn dump(
     findings: &mut Findings,
 ) -> Result<(), String> {
     println!("{}", title(file)?);
-    let limit = u64::try_from(options.max_bytes).unwrap_or(0);
-    let mut batches = Batches::open(file, 0, limit)?;
+    let mut batches = Batches::open(file, 0, u64::from(options.max_bytes))?;
     let deep = options.prints_data() || options.deep_iteration;
     let mut out = io::stdout().lock();
     // Kafka's tool expects each file to begin at offset 0, and says so of all others.
@@ -102,7 +101,7 @@ pub(super) fn dump(
         read.map_err(|what| format!("damaged in the batch at byte {at}: {what}"))?;
     }
     let rest = batches.size - batches.at;
-    if rest > 0 && options.max_bytes == i32::MAX {
+    if rest > 0 && options.max_bytes == MAX_BYTES {
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         let text = format!("Found {rest} invalid bytes at the end of {name}\n");
         out.write_all(text.as_bytes()).map_err(|e| e.to_string())?;
@@ -129,6 +128,29 @@ fn codec(header: &BatchHeader) -> Result<Codec, String> {
     Codec::from_id(id).ok_or_else(|| format!("Unknown compression type id: {id}"))
 }
 
+/// The records of a batch, not compressed.
+fn plain(header: &BatchHeader, bytes: &[u8]) -> Result<Vec<u8>, String> {
+    let body = &bytes[HEADER_BYTES..];
+    codec(header)?.decompress(body, RECORDS_BYTES_MAX).map_err(|e| e.to_string())
+}
+
+/// The newest timestamp of a batch's records, whatever its header says; -1 when there are none.
+pub(super) fn newest(header: &BatchHeader, bytes: &[u8]) -> Result<i64, String> {
+    let plain = plain(header, bytes)?;
+    record::records(&plain, header.count).try_fold(-1, |newest, record| {
+        let record = record.map_err(|e| e.to_string())?;
+        Ok(timestamp(header, &record).max(newest))
+    })
+}
+
+fn timestamp(header: &BatchHeader, record: &Record<'_>) -> i64 {
+    if header.is_append_time() {
+        header.max_timestamp
+    } else {
+        header.base_timestamp.wrapping_add(record.timestamp_delta)
+    }
+}
+
 fn timestamp_type(header: &BatchHeader) -> &'static str {
     if header.is_append_time() { "LogAppendTime" } else { "CreateTime" }
 }
@@ -138,17 +160,21 @@ fn batch_line(at: u64, h: &BatchHeader, bytes: &[u8]) -> Result<String, String> 
         0 => "OptionalLong.empty".to_owned(),
         _ => format!("OptionalLong[{}]", h.base_timestamp),
     };
+    // Only damage makes it less than the -1 of no sequence.
+    let last_sequence = match h.base_sequence {
+        base if base < -1 => base.wrapping_add(h.last_offset_delta),
+        _ => h.last_sequence(),
+    };
     let codec = codec(h).map_err(|what| format!("damaged in the batch at byte {at}: {what}"))?;
     Ok(format!(
-        "baseOffset: {} lastOffset: {} count: {} baseSequence: {} lastSequence: {} producerId: {} \
-         producerEpoch: {} partitionLeaderEpoch: {} isTransactional: {} isControl: {} \
-         deleteHorizonMs: {horizon} position: {at} {}: {} size: {} magic: {} compresscodec: {} crc: \
-         {} isvalid: {}\n",
+        "baseOffset: {} lastOffset: {} count: {} baseSequence: {} lastSequence: {last_sequence} \
+         producerId: {} producerEpoch: {} partitionLeaderEpoch: {} isTransactional: {} isControl: \
+         {} deleteHorizonMs: {horizon} position: {at} {}: {} size: {} magic: {} compresscodec: {} \
+         crc: {} isvalid: {}\n",
         h.base_offset,
         h.last_offset(),
         h.count,
         h.base_sequence,
-        h.last_sequence(),
         h.producer_id,
         h.producer_epoch,
         h.leader_epoch,
@@ -171,8 +197,7 @@ fn record_lines(
     (options, table): (&Options, &Table),
     mut on_offset: impl FnMut(i64),
 ) -> Result<(), String> {
-    let body = &bytes[HEADER_BYTES..];
-    let plain = codec(header)?.decompress(body, RECORDS_BYTES_MAX).map_err(|e| e.to_string())?;
+    let plain = plain(header, bytes)?;
     for record in record::records(&plain, header.count) {
         let record = record.map_err(|e| e.to_string())?;
         on_offset(header.base_offset.0 + i64::from(record.offset_delta));
@@ -220,14 +245,10 @@ fn metadata(
     record: &Record<'_>,
     table: &Table,
 ) -> Result<(), String> {
-    let timestamp = if header.is_append_time() {
-        header.max_timestamp
-    } else {
-        header.base_timestamp.saturating_add(record.timestamp_delta)
-    };
+    let timestamp = timestamp(header, record);
     let size = |part: Option<&[u8]>| part.map_or(-1, |p| p.len() as i64);
     let sequence = match header.base_sequence {
-        base if base < 0 => i64::from(base),
+        base if base < 0 => -1,
         base => (i64::from(base) + i64::from(record.offset_delta)) & i64::from(i32::MAX),
     };
     let headers = record.headers().map(|(key, _)| key).collect::<Vec<_>>().join(",");

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::builder::RangedI64ValueParser;
 
 use crate::tools::cli::{self, Outcome, ToolError};
 use schema::Table;
@@ -26,6 +27,9 @@ use words::Kind;
 /// One line of help.
 pub(crate) const ABOUT: &str =
     "Print what lies in .log, .index, .timeindex, .snapshot, .txnindex and .checkpoint";
+
+/// As much as a log can have.
+const MAX_BYTES: u32 = i32::MAX.cast_unsigned();
 
 #[derive(Debug, Clone, Parser)]
 #[allow(clippy::struct_excessive_bools, reason = "flags of a command line")]
@@ -61,8 +65,15 @@ struct Options {
     #[arg(long)]
     verify_index_only: bool,
     /// Read no more than this of each log
-    #[arg(long, value_name = "BYTES", default_value_t = i32::MAX)]
-    max_bytes: i32,
+    #[arg(long, value_name = "BYTES", default_value_t = MAX_BYTES, value_parser = up_to_a_log())]
+    max_bytes: u32,
+    /// Indexes: find no batch that is longer than this
+    #[arg(long, value_name = "BYTES", default_value_t = MAX_BYTES, value_parser = up_to_a_log())]
+    max_message_size: u32,
+}
+
+fn up_to_a_log() -> RangedI64ValueParser<u32> {
+    RangedI64ValueParser::new().range(..=i64::from(MAX_BYTES))
 }
 
 impl Options {
