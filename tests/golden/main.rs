@@ -11,6 +11,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod dump_log;
 mod dumped;
 mod java;
 mod normal;

@@ -1,5 +1,5 @@
-//! The stored form, both ways: directories of a real Kafka are opened and served, and Kafka's own
-//! tool reads what was written here, as does `klamm dump-log`.
+//! Directories of a real Kafka are opened and served. `dump_log` has the other way: Kafka's own tool
+//! reads what was written here.
 //!
 //! `tests/data/kafka` says where its directories come from.
 
@@ -8,14 +8,17 @@ use std::path::{Path, PathBuf};
 
 use klamm::base::Offset;
 use klamm::client::blocking::Clock;
+use klamm::msg;
 use klamm::wire::batch::{self, HEADER_BYTES};
 use klamm::wire::codec::Codec;
+use klamm::wire::messages::OffsetForLeaderEpochRequest;
+use klamm::wire::messages::offset_for_leader_epoch_request::{
+    OffsetForLeaderPartition, OffsetForLeaderTopic,
+};
 use klamm::wire::record::{self, ProducerStamp};
 
-use crate::common::server::{Server, klamm};
+use crate::common::server::Server;
 use crate::common::wire::{Wire, batch_of, stamp};
-use crate::java::Java;
-use crate::tools::Ended;
 
 /// A server whose partition `TOPIC-0` has the files of a directory of Kafka.
 fn server_with(topic: &str, change: impl FnOnce(&Path)) -> (Server, Wire) {
@@ -35,7 +38,6 @@ fn server_with(topic: &str, change: impl FnOnce(&Path)) -> (Server, Wire) {
     for file in files(&data().join(format!("{topic}-0"))) {
         fs::copy(&file, dir.join(file.file_name().unwrap())).unwrap();
     }
-    as_of_now(&dir);
     // The topic's id here is another.
     fs::write(dir.join("partition.metadata"), metadata).unwrap();
     change(&dir);
@@ -45,7 +47,7 @@ fn server_with(topic: &str, change: impl FnOnce(&Path)) -> (Server, Wire) {
 }
 
 /// Moves all times of a directory, so that its last record is of now: a broker forgets a producer that
-/// was silent for a day.
+/// was silent for a day, which those of the directories are.
 fn as_of_now(dir: &Path) {
     let (logs, others): (Vec<_>, Vec<_>) =
         files(dir).into_iter().partition(|file| file.extension().is_some_and(|e| e == "log"));
@@ -84,11 +86,13 @@ fn as_of_now(dir: &Path) {
     }
 }
 
-fn data() -> PathBuf {
+/// Directories of Kafka.
+pub fn data() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/kafka")
 }
 
-fn files(dir: &Path) -> Vec<PathBuf> {
+/// The files of a directory, sorted.
+pub fn files(dir: &Path) -> Vec<PathBuf> {
     let mut files: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     files
@@ -124,15 +128,79 @@ fn read(wire: &mut Wire, topic: &str, mut offset: i64) -> Vec<String> {
 }
 
 #[test]
-fn a_partition_directory_of_kafka_is_served() {
-    let (_server, mut wire) = server_with("copied", |_| {});
+fn a_partition_directory_of_kafka_is_served_as_its_bytes_are() {
+    for topic in ["copied", "compacted"] {
+        let (mut server, mut wire) = server_with(topic, |_| {});
+        let original = data().join(format!("{topic}-0"));
+        let is_log = |file: &PathBuf| file.extension().is_some_and(|e| e == "log");
+        let logs = || files(&original).into_iter().filter(is_log);
+        let wants: Vec<_> = logs().map(|log| fs::read(log).unwrap()).collect();
+        assert_eq!(batches(&mut wire, topic), wants.concat(), "{topic}");
+        // Nor does the start write them anew.
+        assert!(server.signal(libc::SIGTERM).0.success());
+        let dir = server.place.data().join(format!("node-0/{topic}-0"));
+        for (log, wants) in logs().zip(wants) {
+            assert!(fs::read(dir.join(log.file_name().unwrap())).unwrap() == wants, "{log:?}");
+        }
+    }
+}
+
+/// All batches of a partition as they are sent to a reader.
+fn batches(wire: &mut Wire, topic: &str) -> Vec<u8> {
+    let (mut bytes, mut offset) = (Vec::new(), 0);
+    loop {
+        let partition = wire.fetch(topic, 0, offset);
+        assert_eq!((partition.error_code, partition.log_start_offset), (0, 0), "{partition:?}");
+        let records = partition.records.unwrap_or_default();
+        offset = batch::iter(&records).last().map_or(offset, |b| b.0.next_offset().0);
+        bytes.extend_from_slice(&records);
+        if offset >= partition.high_watermark {
+            return bytes;
+        }
+        assert!(!records.is_empty(), "no records at {offset}, below the high watermark");
+    }
+}
+
+/// What the producers of `copied-0` sent: offset, key, value.
+fn sent() -> Vec<String> {
     let codecs = ["none", "gzip", "snappy", "lz4", "zstd"];
-    let wants: Vec<_> = (0..40)
-        .map(|at| {
-            let (k, codec) = (at % 8 + 1, codecs[at / 8]);
-            format!("{at} k{k}: value {k} of key {k} with {codec}")
-        })
-        .collect();
+    let line = |at: usize| {
+        let (k, codec) = (at % 8 + 1, codecs[at / 8]);
+        format!("{at} k{k}: value {k} of key {k} with {codec}")
+    };
+    (0..40).map(line).collect()
+}
+
+#[test]
+fn the_leader_epochs_of_a_directory_of_kafka_are_known() {
+    // As of a partition whose leader was elected often; the checksum does not cover the epoch.
+    let (_server, mut wire) = server_with("copied", |dir| {
+        for (base, epoch) in [(16, 3), (24, 3), (32, 7_i32)] {
+            let log = dir.join(format!("{base:020}.log"));
+            let mut bytes = fs::read(&log).unwrap();
+            bytes[12..16].copy_from_slice(&epoch.to_be_bytes());
+            fs::write(log, bytes).unwrap();
+        }
+        fs::write(dir.join("leader-epoch-checkpoint"), "0\n3\n0 0\n3 16\n7 32\n").unwrap();
+    });
+    assert_eq!(read(&mut wire, "copied", 0), sent());
+    let all = batches(&mut wire, "copied");
+    let epochs: Vec<_> = batch::iter(&all).map(|b| b.0.leader_epoch.0).collect();
+    assert_eq!(epochs, [0, 0, 3, 3, 7]);
+    for (epoch, wants) in [(0, (0, 16)), (1, (0, 16)), (3, (3, 32)), (5, (3, 32)), (7, (7, 40))] {
+        let partition = msg!(OffsetForLeaderPartition { partition: 0, leader_epoch: epoch });
+        let topic =
+            msg!(OffsetForLeaderTopic { topic: "copied".into(), partitions: vec![partition] });
+        let answer = wire.ask(&msg!(OffsetForLeaderEpochRequest { topics: vec![topic] }), 4);
+        let end = &answer.topics[0].partitions[0];
+        assert_eq!((end.leader_epoch, end.end_offset), wants, "of {epoch}: {end:?}");
+    }
+}
+
+#[test]
+fn the_producers_of_a_directory_of_kafka_are_known() {
+    let (_server, mut wire) = server_with("copied", as_of_now);
+    let wants = sent();
     assert_eq!(read(&mut wire, "copied", 0), wants);
     assert_eq!(read(&mut wire, "copied", 13)[0], wants[8], "from the batch that holds the offset");
     // The producers of the snapshot are known, also that of the last batch: 8 records each.
@@ -198,101 +266,4 @@ fn old_records_of_a_topic_that_keeps_them_outlive_a_restart() {
         let mut wire = Wire::connect(server.address(0));
         assert_eq!(read(&mut wire, "kept", 0), ["0 k: v"]);
     }
-}
-
-#[test]
-fn kafkas_tool_reads_what_was_written_here_and_ours_prints_the_same() {
-    let mut server = Server::start();
-    let mut wire = Wire::connect(server.address(0));
-    wire.create("dumped", 1, &[("index.interval.bytes", "100")]);
-    for (at, codec) in Codec::ALL.into_iter().enumerate() {
-        let value = format!("value {at}");
-        let batch = batch_of(&[&value, "second", ""], codec, ProducerStamp::NONE);
-        assert_eq!(wire.produce("dumped", 0, batch).error_code, 0);
-        let batch = batch_of(&[&value], codec, stamp(4711, 0, at as i32));
-        assert_eq!(wire.produce("dumped", 0, batch).error_code, 0);
-    }
-    let (status, _) = server.signal(libc::SIGTERM);
-    assert!(status.success());
-    let written = server.place.data().join("node-0/dumped-0");
-    let dirs = [written, data().join("copied-0"), data().join("compacted-0")];
-    let Some(mut java) = Java::start() else { return };
-    for dir in dirs {
-        let (out, err) = same_dump(&mut java, &dir, &server.place.dir, "--print-data-log");
-        if dir.ends_with("dumped-0") {
-            let unknown = |line: &&str| line.starts_with("Ignoring unknown file");
-            let complaints: Vec<_> = err.lines().filter(|l| !unknown(l)).collect();
-            assert!(complaints.is_empty(), "{complaints:?}");
-            assert!(!out.contains("isvalid: false") && !out.contains("invalid bytes"), "{out}");
-        }
-    }
-}
-
-/// Has the files of a directory printed by Kafka's tool and by ours, which must say the same.
-fn same_dump(java: &mut Java, dir: &Path, place: &Path, flag: &str) -> (String, String) {
-    let scratch = place.join("dump");
-    let _ = fs::remove_dir_all(&scratch);
-    fs::create_dir(&scratch).unwrap();
-    // Kafka's tool cuts indexes to their size, so it gets files of its own.
-    let own = files(dir).into_iter().map(|file| {
-        let copy = scratch.join(file.file_name().unwrap());
-        fs::copy(&file, &copy).unwrap();
-        copy.to_str().unwrap().to_owned()
-    });
-    let arguments = [flag, "--files", &own.collect::<Vec<_>>().join(",")];
-    let ours = klamm(&[&["dump-log"], &arguments[..]].concat()).output().unwrap();
-    let class = "org.apache.kafka.tools.DumpLogSegments";
-    let Ended { out, err, code } = java.run(class, &arguments, "", super::PATIENCE);
-    assert_eq!((&*String::from_utf8(ours.stdout).unwrap(), &*code), (&*out, "0"));
-    let sorted = |text: &str| {
-        let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
-        lines.sort();
-        lines
-    };
-    // Kafka's tool has no order among the files that it complains about.
-    assert_eq!(sorted(&String::from_utf8(ours.stderr).unwrap()), sorted(&err));
-    (out, err)
-}
-
-#[test]
-fn the_records_of_groups_have_the_words_that_kafkas_tool_has_for_them() {
-    let Some(mut java) = Java::start() else { return };
-    let mut server = Server::start();
-    let mut wire = Wire::connect(server.address(0));
-    wire.create("words", 1, &[]);
-    for name in ["consumer_offsets.txt", "consumer_groups.txt", "group_records.txt"] {
-        let text = fs::read_to_string(crate::folder().join("../data").join(name)).unwrap();
-        let mut builder = record::BatchBuilder::default();
-        for line in text.lines().filter(|line| !line.starts_with('#')) {
-            let (key, value) = line.split_once(' ').unwrap();
-            let value = (value != "-").then(|| unhex(value));
-            builder.push(1, Some(&unhex(key)), value.as_deref(), &[]);
-        }
-        let batch = builder.build(Codec::None, ProducerStamp::NONE).unwrap();
-        assert_eq!(wire.produce("words", 0, batch).error_code, 0);
-    }
-    // And what is written here of a group.
-    drop(crate::tools::join(&server.bootstrap(), "dumped", "words"));
-    let (status, _) = server.signal(libc::SIGTERM);
-    assert!(status.success());
-    let node = server.place.data().join("node-0");
-    let own = fs::read_dir(&node).unwrap().map(|entry| entry.unwrap().path());
-    let is_used = |dir: &PathBuf| {
-        dir.to_string_lossy().contains("__consumer_offsets-")
-            && files(dir)
-                .iter()
-                .any(|f| f.ends_with("00000000000000000000.log") && f.metadata().unwrap().len() > 0)
-    };
-    let mut dirs: Vec<_> = own.filter(is_used).collect();
-    assert_eq!(dirs.len(), 1, "{dirs:?}");
-    dirs.push(node.join("words-0"));
-    for dir in dirs {
-        let (out, _) = same_dump(&mut java, &dir, &server.place.dir, "--offsets-decoder");
-        assert!(out.contains(r#" key: {"type":"2","data":{"group":""#), "{out}");
-    }
-}
-
-fn unhex(text: &str) -> Vec<u8> {
-    let digits = text.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap());
-    digits.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect()
 }
