@@ -107,3 +107,51 @@ impl<'a> Seen<'a> {
         Some(Self { id: node.node.to_string(), node, counts, controller })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+    use crate::base::{NodeId, WallMs};
+    use crate::runtime::mailbox::{Receiver, mailbox};
+    use crate::runtime::waker::Waker;
+
+    /// Two nodes that answer: the first is well, the second `ready` and `failed`.
+    async fn serve(inboxes: [Receiver<Mail>; 2], (ready, failed): (bool, bool)) -> Infallible {
+        loop {
+            for (place, inbox) in inboxes.iter().enumerate() {
+                let Some(mail) = inbox.try_recv() else { continue };
+                let Mail::Observe { whole: false, to } = mail else { panic!("{mail:?}") };
+                let (ready, failed) = if place == 1 { (ready, failed) } else { (true, false) };
+                let (node, wall) = (NodeId(place as i32), WallMs(0));
+                let _ =
+                    to.try_send(Observed { node, thread: 0, ready, failed, wall, counts: None });
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// What comes of asking for health and for readiness.
+    fn told(second: (bool, bool)) -> [String; 2] {
+        let (sender, inbox) = mailbox(2, Waker::new().unwrap());
+        let (other, its) = mailbox(2, Waker::new().unwrap());
+        let nodes = Nodes::new(vec![sender, other]);
+        let asked = async { [nodes.health().await, nodes.readiness().await] };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let told = runtime.block_on(async {
+            tokio::select! {
+                told = asked => told,
+                never = serve([inbox, its], second) => match never {},
+            }
+        });
+        told.map(|told| told.err().unwrap_or_default())
+    }
+
+    #[test]
+    fn one_node_that_failed_or_is_not_ready_is_told_for_all() {
+        assert_eq!(told((true, false)), ["", ""]);
+        assert_eq!(told((false, false)), ["", "node 1 does not accept connections\n"]);
+        assert_eq!(told((true, true)), ["the journal of node 1 failed\n"; 2]);
+    }
+}

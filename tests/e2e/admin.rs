@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
 use std::net::TcpStream;
+use std::process::Stdio;
 use std::time::Duration;
 
 use klamm::wire::ErrorCode;
@@ -12,7 +13,7 @@ use klamm::wire::record::ProducerStamp;
 
 use crate::PATIENCE;
 use crate::common::http::{admin, ask, get};
-use crate::common::server::{Place, klamm, run};
+use crate::common::server::{Place, dies_with_us, klamm, run};
 use crate::common::wire::{batch, batch_of, fetch_request, patched};
 use crate::common::{Server, Wire, until};
 
@@ -114,6 +115,62 @@ fn health_and_readiness_are_told_and_nothing_else_is_there() {
     assert_eq!(get(&address, "/healthz").0, 200);
 }
 
+/// A node reads the mark of its last clean stop when it starts; a named pipe in its place holds it up until
+/// somebody writes.
+#[test]
+fn a_server_that_starts_is_not_ready_and_says_which_node_does_not_answer() {
+    let mut server = Server::start();
+    server.signal(libc::SIGTERM);
+    let mark = server.place.data().join("node-0/.kafka_cleanshutdown");
+    fs::remove_file(&mark).unwrap();
+    let name = std::ffi::CString::new(mark.to_str().unwrap()).unwrap();
+    // SAFETY: a text that ends with a zero.
+    assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
+    let address = format!("127.0.0.1:{}", server.place.port + 7);
+    let settings = [("node.count", "1"), ("admin.listener", address.as_str())];
+    let mut command = klamm(&server.place.arguments(&settings));
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = dies_with_us(&mut command).spawn().unwrap();
+    until(PATIENCE, "the admin port", || TcpStream::connect(&address).ok());
+    let silent = (503, "the node at place 0 does not answer\n".to_owned());
+    assert_eq!(get(&address, "/readyz"), silent);
+    assert_eq!(get(&address, "/healthz"), silent);
+    let (status, page) = get(&address, "/metrics");
+    assert_eq!((status, samples(&page)["klamm_node_up{place=\"0\"}"]), (200, 0.0));
+    drop(fs::File::options().write(true).open(&mark).unwrap());
+    let ready = (200, "ok\n".to_owned());
+    until(PATIENCE, "readiness", || (get(&address, "/readyz") == ready).then_some(()));
+    assert_eq!(get(&address, "/healthz"), ready);
+    Wire::connect(server.address(0)).create("served", 1, &[]);
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+/// A stop waits some seconds for a client that takes its time to read an answer.
+#[test]
+fn a_server_that_stops_is_healthy_and_not_ready() {
+    let mut server = Server::with(&[("node.count", "1"), ("admin.listener", "127.0.0.1:0")]);
+    let address = admin(&server);
+    let mut wire = Wire::connect(server.address(0));
+    wire.create("long", 1, &[]);
+    let value = "x".repeat(1_000_000);
+    for _ in 0..40 {
+        assert_eq!(wire.produce("long", 0, batch(&[&value])).error_code, 0);
+    }
+    let mut fetch = fetch_request("long", 0, 0);
+    fetch.topics[0].partitions[0].partition_max_bytes = 50 << 20;
+    wire.send(&fetch, 12);
+    // It has begun to come.
+    wire.socket.peek(&mut [0]).unwrap();
+    server.send(libc::SIGTERM);
+    let refuses = (503, "node 0 does not accept connections\n".to_owned());
+    until(PATIENCE, "the stop", || (get(&address, "/readyz") == refuses).then_some(()));
+    assert_eq!(get(&address, "/healthz"), (200, "ok\n".to_owned()));
+    let told = wire.frame().unwrap().map(|frame| frame.len());
+    assert!(told.is_some_and(|bytes| bytes > 39_000_000), "{told:?}");
+    assert!(server.ended().success(), "{}", server.log());
+}
+
 #[test]
 fn refusals_are_counted_by_reason() {
     let settings = [
@@ -208,8 +265,8 @@ fn a_log_in_json_has_one_object_a_line() {
     arguments.extend(["--log-format", "json", "--log-level", "debug"].map(str::to_owned));
     let log = place.dir.join("log");
     let mut command = klamm(&arguments);
-    command.stdout(std::process::Stdio::null()).stderr(fs::File::create(&log).unwrap());
-    let mut child = crate::common::server::dies_with_us(&mut command).spawn().unwrap();
+    command.stdout(Stdio::null()).stderr(fs::File::create(&log).unwrap());
+    let mut child = dies_with_us(&mut command).spawn().unwrap();
     let mut wire =
         until(PATIENCE, "the port", || TcpStream::connect(("127.0.0.1", place.port)).ok());
     wire.write_all(&(-1_i32).to_be_bytes()).unwrap();

@@ -56,30 +56,6 @@ fn a_second_server_on_the_same_directory_is_refused() {
 }
 
 #[test]
-fn with_json_the_line_that_says_why_it_did_not_start_is_json_too() {
-    let first = Server::start();
-    let (data, listeners) = (first.place.data(), format!("PLAINTEXT://{}", first.bootstrap()));
-    let data = data.display().to_string();
-    let mine = Place::take();
-    for (key, value, message, names) in [
-        ("listeners", &*listeners, "a port cannot be opened", &*listeners),
-        ("log.dirs", &data, "the data directory is in use", &data),
-        ("log.dirs", "/proc/none", "the data directory cannot be used", "/proc/none"),
-        ("num.partition", "1", "the configuration is not valid", "num.partitions"),
-    ] {
-        let mut arguments = mine.arguments(&[("node.count", "1"), (key, value)]);
-        arguments.extend(["--log-format".to_owned(), "json".to_owned()]);
-        let Output { status, stderr, .. } = run(&arguments, LIMIT);
-        let said = String::from_utf8(stderr).unwrap();
-        assert_eq!(status.code(), Some(1), "{said}");
-        let line: serde_json::Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
-        assert_eq!((&line["level"], &line["message"]), (&"ERROR".into(), &message.into()));
-        assert!(line["error"].as_str().unwrap().contains(names), "{said}");
-        assert!(line["remedy"].as_str().unwrap().ends_with('.'), "{said}");
-    }
-}
-
-#[test]
 fn an_unknown_key_is_refused_and_the_nearest_one_named() {
     let place = Place::take();
     assert_names(&refusal(&place, &[("listners", "x")]), &["listners", "listeners"]);
@@ -118,6 +94,59 @@ fn a_properties_file_is_read_and_overrides_go_over_it() {
     arguments[1] = place.dir.join("missing").display().to_string();
     let said = String::from_utf8(run(&arguments, LIMIT).stderr).unwrap();
     assert_names(&said, &["missing", "No such file"]);
+}
+
+/// As [`refusal`], with the log in JSON; its last line.
+fn json_refusal(place: &Place, settings: &[(&str, &str)]) -> serde_json::Value {
+    let mut arguments = place.arguments(settings);
+    arguments.push("--log-format=json".into());
+    let Output { status, stderr, .. } = run(&arguments, LIMIT);
+    let said = String::from_utf8(stderr).unwrap();
+    assert_eq!(status.code(), Some(1), "{said}");
+    let lines = said.lines().map(|line| serde_json::from_str(line).expect(line));
+    let lines: Vec<serde_json::Value> = lines.collect();
+    for line in &lines {
+        for field in ["timestamp", "level", "target", "message"] {
+            assert!(line[field].is_string(), "{field} in {line}");
+        }
+    }
+    lines.last().expect("a line").clone()
+}
+
+#[test]
+fn why_it_does_not_start_is_one_line_of_a_json_log_and_in_the_catalogue() {
+    let catalogue = String::from_utf8(run(&["server", "--errors"], LIMIT).stdout).unwrap();
+    let mut running = Server::start();
+    let mut stopped = Server::start();
+    stopped.signal(libc::SIGTERM);
+    let (taken, in_use) = (running.bootstrap(), running.place.data().display().to_string());
+    let listeners = format!("PLAINTEXT://{taken}");
+    let node = stopped.place.data().join("node-0");
+    let file = stopped.place.dir.join("out").join("data").display().to_string();
+    let fresh = Place::take();
+    let check = |place: &Place, setting: (&str, &str), message: &str, names: &str| {
+        let line = json_refusal(place, &[setting]);
+        assert_eq!((&line["level"], &line["message"]), (&"ERROR".into(), &message.into()));
+        assert!(line["error"].as_str().unwrap().contains(names), "{names} in {line}");
+        let entry = format!("\nerror: {message}\n    {}\n", line["remedy"].as_str().unwrap());
+        assert!(catalogue.contains(&entry), "{entry} in {catalogue}");
+    };
+    let config = "the configuration is not valid";
+    check(&fresh, ("num.partitions", "many"), config, "num.partitions");
+    let port = "a port cannot be opened";
+    check(&fresh, ("listeners", &listeners), port, "another server has the port");
+    check(&fresh, ("admin.listener", &taken), port, "another server has the port");
+    check(&fresh, ("log.dirs", &in_use), "the data directory is in use", &in_use);
+    check(&fresh, ("log.dirs", &file), "the data directory cannot be used", &file);
+    let other = "the data directory belongs to another server";
+    check(&stopped.place, ("node.id", "7"), other, "node.id=0");
+    fs::remove_dir_all(&node).unwrap();
+    fs::write(&node, "no directory").unwrap();
+    check(&stopped.place, ("node.count", "1"), "the storage of a node failed", "node 0: ");
+    let meta = stopped.place.data().join("meta.properties");
+    fs::write(meta, "version=1\n").unwrap();
+    check(&stopped.place, ("node.count", "1"), "the data directory is damaged", "cluster.id");
+    assert!(running.is_running());
 }
 
 #[test]

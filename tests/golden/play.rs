@@ -57,6 +57,7 @@ pub fn play(text: &str, port: u16, mut restart: impl FnMut(Stop)) -> String {
             [how @ ("restart" | "kill")] => {
                 connections.clear();
                 restart(if how == "kill" { Stop::Kill } else { Stop::Clean });
+                requests::wait_for_groups(port, text);
                 writeln!(out, "{line}")
             }
             [name, "x"] => {

@@ -1,6 +1,6 @@
 //! The requests of the scenarios: a name, a version, and fields as `key=value`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Debug, Write as _};
 use std::time::Duration;
 
@@ -50,6 +50,19 @@ pub fn wait_for_coordinators(port: u16) {
         let init = msg!(InitProducerIdRequest { transactional_id: None });
         let is_given = wire.ask(&init, 4).error_code == 0;
         (found == 0 && is_given && answered == ErrorCode::UNKNOWN_MEMBER_ID.0).then_some(())
+    });
+}
+
+/// Waits until the groups that a scenario names are loaded, as a client does with its own.
+pub fn wait_for_groups(port: u16, text: &str) {
+    let names: BTreeSet<_> =
+        text.split_whitespace().filter_map(|word| word.strip_prefix("group=")).collect();
+    let groups: Vec<_> = names.into_iter().map(Into::into).collect();
+    let mut wire = Wire::connect(("127.0.0.1", port));
+    until(Duration::from_mins(1), "the groups", || {
+        let described = wire.ask(&msg!(DescribeGroupsRequest { groups: groups.clone() }), 5);
+        let loading = ErrorCode::COORDINATOR_LOAD_IN_PROGRESS.0;
+        described.groups.iter().all(|group| group.error_code != loading).then_some(())
     });
 }
 

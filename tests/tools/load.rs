@@ -383,7 +383,7 @@ fn a_broker_that_stands_still_is_seen_by_every_record_that_was_due() {
     let Some(broker) = Broker::own() else { return };
     let (out, pid) = (dir(&broker), pid_of(&broker));
     // A buffer of few records, so that most of them cannot even be handed to the producer in time.
-    let args = "--rate 200 --warmup-seconds 0 --duration-seconds 5 --buffer-bytes 20000 --progress";
+    let args = "--rate 200 --warmup-seconds 0 --duration-seconds 8 --buffer-bytes 20000 --progress";
     let mut child = broker.start("load", &format!("{args} --out {}", out.display()));
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     next_second(&mut lines);
@@ -395,16 +395,17 @@ fn a_broker_that_stands_still_is_seen_by_every_record_that_was_due() {
     let rest: Vec<_> = lines.map(Result::unwrap).collect();
     assert_eq!(child.wait().unwrap().code(), Some(0), "{rest:?}");
     let result = json(&fs::read_to_string(out.join("result.json")).unwrap());
-    // The record that was due first in the stop was due a 200th of a second into it, at the latest.
+    // A record is due every 5 ms; all threads may stand still a little later than the first one.
+    let stopped = stopped - 0.1;
     let longest = result["ack_ns"]["max"].as_f64().unwrap() / 1e9;
-    assert!(longest > stopped - 0.01, "{longest} s, stopped for {stopped} s");
+    assert!(longest > stopped, "{longest} s, stopped for {stopped} s");
     // Those of the first half of it waited for all of the second.
     let half = stopped / 2.0;
     let late = histograms(&out.join("ack.hdr"))
         .iter()
         .map(|h| h.count_between((half * 1e9) as u64, u64::MAX))
         .sum::<u64>();
-    assert!(late as f64 >= 200.0 * half - 4.0, "{late} late records, stopped for {stopped} s");
+    assert!(late as f64 >= 200.0 * half - 2.0, "{late} late records, stopped for {stopped} s");
     fs::remove_dir_all(out).unwrap();
 }
 
@@ -489,8 +490,10 @@ fn records_that_are_gone_before_they_are_read_are_lost_and_fail_a_run_that_verif
     let broker = Broker::get();
     let topic = broker.name("t");
     broker.run("topics", &format!("--create --topic {topic} --partitions 1")).ok();
-    // The consumers wait while the backlog is sent, which goes record by record.
-    let args = "--rate 10 --verify --json --backlog-bytes 3000000 --batch-bytes 1 --in-flight 1";
+    // The consumers wait while the backlog of 1000 records is sent, which takes 5 s: every 100 ms as
+    // many as the buffer holds.
+    let args = "--rate 10 --verify --json --backlog-bytes 1024000 --buffer-bytes 20000";
+    let args = format!("{args} --linger-ms 100");
     let args = format!("{SHORT} {args} --give-up-after 3 --topic {topic}");
     let child = broker.start("load", &args);
     let pid = child.id().cast_signed();
@@ -498,11 +501,11 @@ fn records_that_are_gone_before_they_are_read_are_lost_and_fail_a_run_that_verif
         let text = broker.run("get-offsets", &format!("--topic {topic}")).ok();
         text.trim().rsplit(':').next().unwrap().parse::<u64>().unwrap()
     };
-    wait_for(|| end() >= 100);
+    wait_for(|| end() >= 10);
     stop(pid);
-    assert!(end() < 2900, "the backlog is not all there yet");
+    assert!(end() < 1000, "the backlog is not all there yet");
     let file = dir(&broker).with_extension("json");
-    let partition = format!(r#"{{"topic": "{topic}", "partition": 0, "offset": 100}}"#);
+    let partition = format!(r#"{{"topic": "{topic}", "partition": 0, "offset": 10}}"#);
     fs::write(&file, format!(r#"{{"partitions": [{partition}], "version": 1}}"#)).unwrap();
     broker.run("delete-records", &format!("--offset-json-file {}", file.display())).ok();
     fs::remove_file(file).unwrap();
@@ -511,6 +514,6 @@ fn records_that_are_gone_before_they_are_read_are_lost_and_fail_a_run_that_verif
     assert_eq!(ran.code, Some(1), "{ran:?}");
     let counts = &json(&ran.out)["counts"];
     let verdict = ["lost", "duplicated", "reordered", "corrupted"].map(|what| counts[what].clone());
-    assert_eq!(verdict, [100, 0, 0, 0], "{ran:?}");
-    assert!(ran.err.contains("100 not read within 3 s"), "{}", ran.err);
+    assert_eq!(verdict, [10, 0, 0, 0], "{ran:?}");
+    assert!(ran.err.contains("10 not read within 3 s"), "{}", ran.err);
 }

@@ -173,6 +173,32 @@ fn a_verifiable_producer_that_loses_its_broker_tells_of_each_record() {
 }
 
 #[test]
+fn a_verifiable_consumer_that_loses_its_broker_says_so_and_waits_for_it() {
+    let Some(mut broker) = Broker::own() else { return };
+    let topic = broker.name("t");
+    broker.run("topics", &format!("--create --topic {topic}")).ok();
+    let args = format!("--topic {topic} --group-id {topic}");
+    let mut child = broker.start("verifiable-consumer", &args);
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let mut err = BufReader::new(child.stderr.take().unwrap());
+    let mut said = String::new();
+    while !said.contains("partitions_assigned") {
+        assert!(out.read_line(&mut said).unwrap() > 0, "{said}");
+    }
+    broker.kill();
+    let mut lost = String::new();
+    err.read_line(&mut lost).unwrap();
+    assert!(lost.ends_with("; trying again\n"), "{lost}");
+    assert_eq!(child.try_wait().unwrap(), None, "it goes on");
+    // SAFETY: the child has not been waited for, so the id is still its own.
+    unsafe { libc::kill(child.id().cast_signed(), libc::SIGTERM) };
+    out.read_to_string(&mut said).unwrap();
+    let last = json(said.lines().last().unwrap());
+    assert_eq!(last["name"], "shutdown_complete", "{said}");
+    child.wait().unwrap();
+}
+
+#[test]
 fn records_of_the_latency_test_have_keys_and_headers_and_its_topic_is_made() {
     let broker = Broker::get();
     let topic = broker.name("t");

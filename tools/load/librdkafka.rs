@@ -128,7 +128,6 @@ impl Engine {
         let mut all = || {
             meter.begin(first_due()).map_err(|e| e.to_string())?;
             let end = self.send_all(meter, progress)?;
-            meter.cut(clock::now().0);
             Ok(if self.drain(meter, progress)? { end } else { End::Stopped })
         };
         let end = all().unwrap_or_else(End::Failed);
@@ -151,6 +150,7 @@ impl Engine {
                 return Ok(End::Complete);
             }
             if self.plan.stop.load(Ordering::Relaxed) {
+                meter.cut(now);
                 return Ok(End::Stopped);
             }
             sleep(STEP.min(self.schedule.intended(self.due, meter.began).since(now)));

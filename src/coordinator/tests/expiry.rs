@@ -160,3 +160,59 @@ fn a_client_of_old_says_how_long_its_offsets_are_kept() {
         "#]],
     );
 }
+
+#[test]
+fn what_is_committed_deleted_and_expires_is_counted_and_so_are_rebalances() {
+    check_with(
+        two_days(),
+        "join g a v=3
+         at 0
+         sync g a give=a:A
+         leave g a
+         commit h - t/0=1 t/1=1 t/2=1
+         uncommit h t/2 t/9
+         tally
+         at 440000
+         load
+         load-failed
+         tally
+         unload
+         tally",
+        &expect![[r#"
+            join g a v=3
+            at 0
+              at 0:
+              a: joined gen 1 leader a range [a]
+            sync g a give=a:A
+              log: group g gen 1 [a b"A"]
+              a: synced b"A"
+            leave g a
+              log: group g gen 2
+              leave: ok
+            commit h - t/0=1 t/1=1 t/2=1
+              log: offset h t/0=1
+              log: offset h t/1=1
+              log: offset h t/2=1
+              commit: ok ok ok
+            uncommit h t/2 t/9
+              log: no offset h t/2
+              uncommit: ok ok
+            tally
+              GroupTally { commits: 3, deletions: 1, expirations: 0, rebalances: 1, failed: 0 }
+            at 440000
+              at 86400:
+              log: no group g
+              at 172800:
+              log: no offset h t/0
+              log: no offset h t/1
+              log: no group h
+            load
+            load-failed
+            tally
+              GroupTally { commits: 3, deletions: 1, expirations: 2, rebalances: 1, failed: 1 }
+            unload
+            tally
+              GroupTally { commits: 3, deletions: 1, expirations: 2, rebalances: 1, failed: 0 }
+        "#]],
+    );
+}

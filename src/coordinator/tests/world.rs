@@ -6,7 +6,7 @@
 //! leave G M|static=I ...     commit G M|- [gen=N] [v=V] [meta=LENGTH] [keep=S] T/P=OFFSET ...
 //! fetch G      uncommit G T/P ...      delete G ...      describe G      list [STATE] [type=T]
 //! drop-topic T     at S     hold | release | fail FAILURE     members-max N
-//! restart | load | unload
+//! restart | load | load-failed | unload     tally
 //! ```
 //!
 //! `M` is a label: the member id it was last given is kept, and shown by its label. Appends succeed
@@ -146,6 +146,8 @@ impl World {
             }
             "restart" => self.restart(&mut out),
             "load" => self.groups.load(0, &mut out),
+            "load-failed" => self.groups.load_failed(0),
+            "tally" => self.say(&format!("{:?}", self.groups.tally())),
             "unload" => self.groups.unload(0, &mut out),
             verb => panic!("unknown event: {verb}"),
         }

@@ -167,7 +167,6 @@ impl Engine {
             meter.begin(first_due()).map_err(|e| e.to_string())?;
             built?;
             let end = self.send_all(meter, progress)?;
-            meter.cut(clock::now().0);
             Ok(if self.drain(meter, progress)? { end } else { End::Stopped })
         };
         let end = all().unwrap_or_else(End::Failed);
@@ -231,6 +230,7 @@ impl Engine {
                 return Ok(End::Complete);
             }
             if self.is_stopped() {
+                meter.cut(now);
                 return Ok(End::Stopped);
             }
             let next = self.schedule.intended(self.due, meter.began).max(self.pushed_at + QUANTUM);
