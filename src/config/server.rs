@@ -83,6 +83,8 @@ pub struct GroupLimits {
     pub initial_rebalance_delay_ms: i32,
     /// Members of one group.
     pub size_max: usize,
+    /// Metadata of the members of all groups of a node, in bytes: a quarter of its memory.
+    pub metadata_bytes_max: usize,
     /// Longest text beside a committed offset, in characters.
     pub offset_metadata_chars_max: usize,
     /// How long offsets outlive their group.
@@ -215,10 +217,10 @@ impl ServerConfig {
         self.socket_receive_buffer_bytes = positive("socket.receive.buffer.bytes");
         self.socket_send_buffer_bytes = positive("socket.send.buffer.bytes");
         self.log_retention_check_interval_ms = layers.int("log.retention.check.interval.ms");
-        self.group = GroupLimits::of(&layers);
         let memory = layers.text("node.memory.bytes").and_then(|v| v.parse().ok());
         let largest_requests = (2 * self.request_bytes_max as u64).max(MEMORY_BESIDE_CACHE);
         self.memory_bytes = memory.unwrap_or(self.cache_bytes + largest_requests);
+        self.group = GroupLimits::of(&layers, self.memory_bytes as usize);
         self.check_relations()?;
         Ok(self)
     }
@@ -327,7 +329,7 @@ impl ServerConfig {
 }
 
 impl GroupLimits {
-    fn of(layers: &Layers<'_>) -> Self {
+    fn of(layers: &Layers<'_>, memory_bytes: usize) -> Self {
         let int32 = |name| layers.int(name) as i32;
         let size = |name| layers.int(name).max(0) as usize;
         Self {
@@ -335,6 +337,7 @@ impl GroupLimits {
             session_timeout_max_ms: int32("group.max.session.timeout.ms"),
             initial_rebalance_delay_ms: int32("group.initial.rebalance.delay.ms").max(0),
             size_max: size("group.max.size"),
+            metadata_bytes_max: memory_bytes / 4,
             offset_metadata_chars_max: size("offset.metadata.max.bytes"),
             offsets_retention_ms: layers.int("offsets.retention.minutes").saturating_mul(60_000),
             offsets_retention_check_interval_ms: layers.int("offsets.retention.check.interval.ms"),

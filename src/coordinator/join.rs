@@ -5,6 +5,7 @@
 //! takes over the place of the one with its instance id; a stable group then stays as it is.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
@@ -61,6 +62,10 @@ impl<R> Groups<R> {
         let asked_ms = join.session_timeout_ms;
         if !(min_ms..=max_ms).contains(&asked_ms) {
             return Err(GroupError::InvalidSessionTimeout { asked_ms, min_ms, max_ms });
+        }
+        let comes: usize = join.protocols.iter().map(|(_, metadata)| metadata.len()).sum();
+        if self.size_bytes() + comes > self.shared.limits.metadata_bytes_max {
+            return Err(GroupError::NotAvailable);
         }
         let names = [join.group, join.member, join.client_id, join.client_host, join.protocol_type]
             .into_iter()
@@ -164,7 +169,7 @@ fn park<R>(
     env: &mut Env<'_, R>,
 ) {
     let Some(member) = group.members.get_mut(id) else { return };
-    member.protocols = protocols(join);
+    member.protocols = protocols(join, &env.shared.held);
     member.rebalance_timeout_ms = join.rebalance_timeout_ms;
     member.session_timeout_ms = join.session_timeout_ms;
     let before = std::mem::replace(&mut member.join, to.take());
@@ -184,7 +189,7 @@ fn add<R>(
         client_host: join.client_host.into(),
         session_timeout_ms: join.session_timeout_ms,
         rebalance_timeout_ms: join.rebalance_timeout_ms,
-        protocols: protocols(join),
+        protocols: protocols(join, &env.shared.held),
         assignment: Bytes::new(),
         session: Timer::default(),
         is_new: true,
@@ -286,8 +291,29 @@ pub(super) fn finish_takeover<R>(
     reply(env.out, Some(to), || Answer::Join(id, Ok(joined)));
 }
 
-fn protocols(join: &Join<'_>) -> Vec<(Arc<str>, Bytes)> {
-    let own =
-        |(name, metadata): &(&str, &[u8])| (Arc::from(*name), Bytes::copy_from_slice(metadata));
+fn protocols(join: &Join<'_>, held: &Arc<AtomicUsize>) -> Vec<(Arc<str>, Bytes)> {
+    let own = |(name, metadata): &(&str, &[u8])| {
+        held.fetch_add(metadata.len(), Ordering::Relaxed);
+        let metadata = Metadata { bytes: metadata.to_vec(), held: Arc::clone(held) };
+        (Arc::from(*name), Bytes::from_owner(metadata))
+    };
     join.protocols.iter().map(own).collect()
+}
+
+/// What a member says of itself, counted for as long as anybody holds it.
+struct Metadata {
+    bytes: Vec<u8>,
+    held: Arc<AtomicUsize>,
+}
+
+impl AsRef<[u8]> for Metadata {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Metadata {
+    fn drop(&mut self) {
+        self.held.fetch_sub(self.bytes.len(), Ordering::Relaxed);
+    }
 }

@@ -46,6 +46,7 @@ mod timers;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::base::Moment;
 use crate::config::GroupLimits;
@@ -88,6 +89,8 @@ struct Shared<R> {
     timers: Timers,
     appends: Appends<R>,
     tally: GroupTally,
+    /// Bytes of the members' metadata.
+    held: Arc<AtomicUsize>,
 }
 
 /// What surrounds a group during one call.
@@ -127,6 +130,7 @@ impl<R> Groups<R> {
             timers: Timers::default(),
             appends: Appends::default(),
             tally: GroupTally::default(),
+            held: Arc::default(),
         };
         Self { shared, partitions: BTreeMap::new() }
     }
@@ -189,6 +193,11 @@ impl<R> Groups<R> {
         if let Some(entry) = self.partitions.get_mut(&partition) {
             entry.failed = true;
         }
+    }
+
+    /// Memory of what members say of themselves, which lasts as long as their sessions.
+    pub fn size_bytes(&self) -> usize {
+        self.shared.held.load(Ordering::Relaxed)
     }
 
     /// What was counted.

@@ -50,7 +50,10 @@ fn end_ns(bucket: usize) -> u64 {
 impl Histogram {
     /// Counts one.
     pub fn record(&mut self, time: Duration) {
-        let ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    fn add(&mut self, ns: u64) {
         self.counts[bucket(ns)] += 1;
         self.count += 1;
         self.sum_ns = self.sum_ns.saturating_add(ns);
@@ -58,7 +61,7 @@ impl Histogram {
 
     /// Counts a size instead; a histogram has sizes or times, not both. One byte is a whole bucket.
     pub fn record_bytes(&mut self, bytes: usize) {
-        self.record(Duration::from_nanos((bytes as u64) << UNIT_SHIFT));
+        self.add((bytes as u64) << UNIT_SHIFT);
     }
 
     /// As [`Self::quantile_s`], for sizes, in bytes.

@@ -289,7 +289,7 @@ impl Shard {
     /// Memory that is neither a connection's nor the fetch sessions', by estimate.
     pub fn memory_bytes(&self) -> usize {
         let parked = self.fetches.size_bytes() + self.openings.size_bytes();
-        self.store.cache_bytes() + self.store.window_bytes() + parked
+        self.store.cache_bytes() + self.store.window_bytes() + self.groups.size_bytes() + parked
     }
 
     /// Memory of the fetch sessions, by estimate. Costs a look at each of them.

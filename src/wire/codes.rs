@@ -6,9 +6,11 @@
 #[allow(clippy::wildcard_imports, reason = "the table names most of them")]
 use crate::wire::messages::*;
 
-/// Error codes of one answer, and how often each is in it. Without errors it owns no memory.
+/// Error codes of one answer, and how often each is in it. Without errors, which is nearly always, it is
+/// a word that goes along with the answer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Codes(Vec<(i16, u32)>);
+#[allow(clippy::box_collection, reason = "answers are moved often, errors are rare")]
+pub struct Codes(Option<Box<Vec<(i16, u32)>>>);
 
 impl Codes {
     /// Counts a code, unless it is `NONE`.
@@ -21,15 +23,16 @@ impl Codes {
 
     #[cold]
     fn add_error(&mut self, code: i16) {
-        match self.0.iter_mut().find(|(known, _)| *known == code) {
+        let all = self.0.get_or_insert_default();
+        match all.iter_mut().find(|(known, _)| *known == code) {
             Some((_, n)) => *n += 1,
-            None => self.0.push((code, 1)),
+            None => all.push((code, 1)),
         }
     }
 
     /// Each code, and how often it is there.
     pub fn all(&self) -> &[(i16, u32)] {
-        &self.0
+        self.0.as_deref().map_or(&[], Vec::as_slice)
     }
 }
 

@@ -314,6 +314,40 @@ fn leaving_takes_back_a_promise_and_ends_a_join_phase_that_waited_for_it() {
 }
 
 #[test]
+fn members_are_refused_while_what_others_said_of_themselves_takes_all_memory() {
+    // What they say is as long as this.
+    let bytes = super::world::subscription("t").len();
+    check_with(
+        GroupLimits { metadata_bytes_max: 2 * bytes, ..limits() },
+        "join g a v=3
+         join h b v=3
+         join i c v=3
+         at 10
+         leave h b
+         join i c v=3
+         at 20",
+        &expect![[r#"
+            join g a v=3
+            join h b v=3
+            join i c v=3
+              c: join NotAvailable
+            at 10
+              at 3:
+              a: joined gen 1 leader a range [a]
+              b: joined gen 1 leader b range [b]
+            leave h b
+              log: group h gen 2
+              leave: ok
+            join i c v=3
+            at 20
+              at 13:
+              log: group g gen 2
+              c: joined gen 1 leader c range [c]
+        "#]],
+    );
+}
+
+#[test]
 fn a_group_has_at_most_group_max_size_members() {
     check_with(
         GroupLimits { size_max: 2, ..limits() },
