@@ -14,15 +14,17 @@ use klamm::wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffs
 use klamm::wire::messages::metadata_request::MetadataRequestTopic;
 use klamm::wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use klamm::wire::messages::{
-    CreateTopicsRequest, DeleteTopicsRequest, FetchRequest, JoinGroupRequest, ListOffsetsRequest,
-    MetadataRequest, ProduceRequest,
+    CreateTopicsRequest, DeleteTopicsRequest, FetchRequest, FindCoordinatorRequest,
+    JoinGroupRequest, ListOffsetsRequest, MetadataRequest, ProduceRequest,
 };
 use klamm::wire::record::{BatchBuilder, ProducerStamp};
 
 use crate::common::wire::batch;
+use crate::common::{Server, until};
 use crate::{alone, connect, crowd, metric, server, survives};
 
 const MESSAGE_TOO_LARGE: i16 = 10;
+const COORDINATOR_NOT_AVAILABLE: i16 = 15;
 const INVALID_RECORD: i16 = 87;
 
 /// A batch of one record whose value is `bytes` zeros.
@@ -180,9 +182,8 @@ fn fetch_sessions_opened_and_forgotten() {
 fn group_members_that_join_and_never_sync() {
     let _alone = alone();
     let server = server(&[("group.initial.rebalance.delay.ms", "0")]);
-    // The offsets topic is there before anything is measured.
-    connect(&server).ask(&join("first".into(), &[]), 2);
-    let next = AtomicUsize::new(0);
+    await_groups(&server);
+    let (next, joined) = (AtomicUsize::new(0), AtomicUsize::new(0));
     survives(server, |server, stop| {
         crowd(stop, 4, |_| {
             let mut wire = connect(server);
@@ -191,10 +192,54 @@ fn group_members_that_join_and_never_sync() {
                 let group = format!("g-{}", next.fetch_add(1, Ordering::Relaxed) % 500);
                 wire.send(&join(group, &metadata), 2);
                 let _ = wire.socket.set_read_timeout(Some(Duration::from_millis(20)));
-                let _ = wire.frame();
+                // The second member of a group waits for the first one, which never comes.
+                if let Ok(Some(_)) = wire.frame() {
+                    joined.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        });
+        assert_ne!(groups_that_rebalance(server), 0.0);
+    });
+    assert_ne!(joined.into_inner(), 0);
+}
+
+/// Groups whose members have not been told what is theirs.
+fn groups_that_rebalance(server: &Server) -> f64 {
+    let name = "kafka_coordinator_group_groupmetadatamanager_numgroups";
+    ["preparingrebalance", "completingrebalance"]
+        .map(|state| metric(server, &format!("{name}{state}{{node=\"0\"}}")))
+        .iter()
+        .sum()
+}
+
+/// The topic of committed offsets is there, and groups are served.
+fn await_groups(server: &Server) {
+    let mut wire = connect(server);
+    until(Duration::from_mins(1), "a coordinator", || {
+        wire.ask(&msg!(FindCoordinatorRequest { key: "first".into() }), 0);
+        (wire.ask(&join("first".into(), &[]), 2).error_code == 0).then_some(())
+    });
+}
+
+#[test]
+fn group_members_that_say_very_much_of_themselves_are_refused_at_the_budget() {
+    let _alone = alone();
+    let server = server(&[("group.initial.rebalance.delay.ms", "0")]);
+    await_groups(&server);
+    let (next, refused) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    survives(server, |server, stop| {
+        crowd(stop, 2, |_| {
+            let mut wire = connect(server);
+            let metadata = vec![7; 2_000_000];
+            for _ in 0..20 {
+                let group = format!("large-{}", next.fetch_add(1, Ordering::Relaxed));
+                let code = wire.ask(&join(group, &metadata), 2).error_code;
+                assert!([0, COORDINATOR_NOT_AVAILABLE].contains(&code), "{code}");
+                refused.fetch_add(usize::from(code != 0), Ordering::Relaxed);
             }
         });
     });
+    assert_ne!(refused.into_inner(), 0);
 }
 
 /// A JoinGroup of a version that needs no second round.
