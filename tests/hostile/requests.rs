@@ -198,7 +198,7 @@ fn group_members_that_join_and_never_sync() {
                 }
             }
         });
-        assert_ne!(groups_that_rebalance(server), 0.0);
+        assert!(groups_that_rebalance(server) > 0.0);
     });
     assert_ne!(joined.into_inner(), 0);
 }
