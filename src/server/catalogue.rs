@@ -73,6 +73,12 @@ const EVENTS: &[Event] = &[
     },
     Event {
         level: "warn",
+        message: "a damaged file is made anew from the records",
+        remedy: "Nothing is lost: what `file` says follows from the partition's records, all of which were \
+                 read for it. It was damaged at rest or by hand; see to the disk if it comes again.",
+    },
+    Event {
+        level: "warn",
         message: "damage could not be noted",
         remedy: "The file `fenced` could not be written beside a damaged partition, as on a full disk. \
                  The partition is kept from use until the next start, which looks at it again.",

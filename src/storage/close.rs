@@ -1,7 +1,10 @@
 //! The clean stop: everything into segments, checkpoints, and last the mark that says so.
 
+use std::sync::Arc;
+
 use super::error::StorageError;
 use super::files::{self, Make};
+use super::index::Index;
 use super::jobs::{Seal, WriteWork};
 use super::log::Log;
 use super::store::Store;
@@ -26,7 +29,7 @@ impl Store {
             self.disk.remove_dir_all(&removal.dir).map_err(fail)?;
         }
         files::sync_dir(&*self.disk, &dir)?;
-        let disk = std::sync::Arc::clone(&self.disk);
+        let disk = Arc::clone(&self.disk);
         let mut stuck = None;
         for log in self.logs.iter_mut().flatten() {
             if log.stuck {
@@ -77,9 +80,8 @@ impl Log {
             piece.0 -= segment.at;
         }
         let next = self.segments.get(i + 1);
-        let mut index =
-            segment.index.clone().unwrap_or_else(|| super::index::Index::new(segment.base));
-        index.seal();
+        let mut index = segment.index.clone().unwrap_or_else(|| Arc::new(Index::new(segment.base)));
+        Arc::make_mut(&mut index).seal();
         let newest = next.is_none().then(|| self.producers.snapshot());
         let work = WriteWork {
             dir: self.dir.clone(),

@@ -260,7 +260,7 @@ pub(super) struct WriteWork {
 /// What completes a segment.
 pub(super) struct Seal {
     pub(super) size: u64,
-    pub(super) index: Index,
+    pub(super) index: Arc<Index>,
     /// Base of the next segment, with the producers there.
     pub(super) next: Offset,
     pub(super) snapshot: Option<Vec<u8>>,

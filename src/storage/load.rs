@@ -9,6 +9,7 @@
 //!
 //! Invariant O1: a log that is not fenced ends at or after everything that was durable.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -264,26 +265,39 @@ impl<'a> Loader<'a> {
         let point = self.known.recovery_point.unwrap_or(first);
         let mut from = first;
         for &offset in self.snapshots.iter().rev().filter(|s| **s <= point) {
-            let bytes = files::read(self.disk, &self.path(offset, Kind::Snapshot))?;
-            if let Some(producers) = bytes.and_then(|b| Producers::from_snapshot(&b).ok()) {
-                self.producers = producers;
-                self.producers_from = offset;
-                from = offset.max(first);
-                break;
+            let path = self.path(offset, Kind::Snapshot);
+            let Some(bytes) = files::read(self.disk, &path)? else { continue };
+            match Producers::from_snapshot(&bytes) {
+                Ok(producers) => {
+                    self.producers = producers;
+                    self.producers_from = offset;
+                    from = offset.max(first);
+                    break;
+                }
+                Err(error) => made_anew(&path, &error),
             }
         }
         let from = from.min(point);
-        self.read_epochs(from)?;
+        if from > first && !self.read_epochs(from)? {
+            self.changed = true;
+            return Ok(first);
+        }
         Ok(from)
     }
 
-    /// Reads the leader epochs that began before `end`.
-    fn read_epochs(&mut self, end: Offset) -> Result<(), StorageError> {
-        let text = files::read(self.disk, &self.known.dir.join(files::EPOCHS))?;
-        let text = text.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-        self.epochs = text.and_then(|t| Epochs::from_text(&t).ok()).unwrap_or_default();
+    /// Reads the leader epochs that began before `end`; whether the file has them.
+    fn read_epochs(&mut self, end: Offset) -> Result<bool, StorageError> {
+        let path = self.known.dir.join(files::EPOCHS);
+        let Some(bytes) = files::read(self.disk, &path)? else { return Ok(false) };
+        match Epochs::from_text(&String::from_utf8_lossy(&bytes)) {
+            Ok(epochs) => self.epochs = epochs,
+            Err(error) => {
+                made_anew(&path, &error);
+                return Ok(false);
+            }
+        }
         self.epochs.truncate_end(end);
-        Ok(())
+        Ok(true)
     }
 
     /// Scans from `from` on, to the first bad batch.
@@ -349,7 +363,7 @@ impl<'a> Loader<'a> {
                 producers.on_append(header);
             }
         })?;
-        self.segments[i].index = Some(index);
+        self.segments[i].index = Some(Arc::new(index));
         self.settled.truncate(i - self.scanned);
         self.settled.push(settled);
         Ok(end)
@@ -459,7 +473,7 @@ impl<'a> Loader<'a> {
             if let Some(index) = &segment.index {
                 let mut index = index.clone();
                 if i + 1 < self.segments.len() {
-                    index.seal();
+                    Arc::make_mut(&mut index).seal();
                 }
                 jobs::write_index(disk, dir, segment.base, &index)?;
             }
@@ -485,7 +499,7 @@ impl<'a> Loader<'a> {
         let segment = &mut self.segments[last];
         segment.sealed = false;
         if size == 0 {
-            segment.index = Some(Index::new(base));
+            segment.index = Some(Arc::new(Index::new(base)));
             return Ok(());
         }
         let file = self.open(base)?;
@@ -504,6 +518,11 @@ impl<'a> Loader<'a> {
         self.segments[last].first_timestamp = first.ok().filter(|t| *t >= 0);
         Ok(())
     }
+}
+
+fn made_anew(file: &Path, error: &dyn fmt::Display) {
+    let file = file.display();
+    tracing::warn!(%file, %error, "a damaged file is made anew from the records");
 }
 
 /// Writes bytes again that were written but perhaps never synced: after a failed sync reads may

@@ -299,7 +299,7 @@ impl Log {
         let active = self.active_mut();
         active.snapshot = Some(snapshot);
         if let Some(index) = &mut active.index {
-            index.seal();
+            Arc::make_mut(index).seal();
         }
         let at = active.next_at();
         self.segments.push_back(Segment::new(base, at, wall));
@@ -347,7 +347,7 @@ impl Log {
         let interval_bytes = self.config.index_interval_bytes;
         let active = self.active_mut();
         if let Some(index) = &mut active.index {
-            index.on_append(&header, active.size, interval_bytes);
+            Arc::make_mut(index).on_append(&header, active.size, interval_bytes);
         }
         active.size += header.size_bytes as u64;
         active.modified = wall;

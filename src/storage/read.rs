@@ -5,6 +5,8 @@
 //! when it is worth asking again. A reader that goes on from window to window gets the next one
 //! read ahead.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::error::StorageError;
@@ -277,13 +279,13 @@ impl Store {
                 Err(error) => return self.fail(id, error, out),
             };
             // The index was right and the segment is good, and still a read met no batch.
-            let same = |known: &Index| {
+            let same = |known: &Arc<Index>| {
                 work.examine.is_some_and(|at| known.entry_before(at) == index.entry_before(at))
             };
             let misread = segment.index.as_ref().is_some_and(same).then(|| work.misread());
             match &mut segment.index {
-                Some(known) if !work.sealed => known.replace_upto(index, upto),
-                known => *known = Some(index),
+                Some(known) if !work.sealed => Arc::make_mut(known).replace_upto(index, upto),
+                known => *known = Some(Arc::new(index)),
             }
             if work.sealed {
                 self.keep_index(id, work.segment);

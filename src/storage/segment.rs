@@ -24,8 +24,9 @@ pub(super) struct Segment {
     pub(super) at: u64,
     /// Bytes appended.
     pub(super) size: u64,
-    /// Its indexes; always there until it is sealed, then while they are wanted.
-    pub(super) index: Option<Index>,
+    /// Its indexes; always there until it is sealed, then while they are wanted. Shared with the job that
+    /// writes them: there may be megabytes.
+    pub(super) index: Option<Arc<Index>>,
     /// Open while blocks are written to it.
     pub(super) file: Option<Arc<dyn DiskFile>>,
     /// All of it is in its file, indexes too.
@@ -45,7 +46,7 @@ impl Segment {
             base,
             at,
             size: 0,
-            index: Some(Index::new(base)),
+            index: Some(Arc::new(Index::new(base))),
             file: None,
             sealed: false,
             first_timestamp: None,

@@ -174,7 +174,7 @@ fn sent() -> Vec<String> {
 #[test]
 fn the_leader_epochs_of_a_directory_of_kafka_are_known() {
     // As of a partition whose leader was elected often; the checksum does not cover the epoch.
-    let (_server, mut wire) = server_with("copied", |dir| {
+    let (mut server, mut wire) = server_with("copied", |dir| {
         for (base, epoch) in [(16, 3), (24, 3), (32, 7_i32)] {
             let log = dir.join(format!("{base:020}.log"));
             let mut bytes = fs::read(&log).unwrap();
@@ -187,6 +187,26 @@ fn the_leader_epochs_of_a_directory_of_kafka_are_known() {
     let all = batches(&mut wire, "copied");
     let epochs: Vec<_> = batch::iter(&all).map(|b| b.0.leader_epoch.0).collect();
     assert_eq!(epochs, [0, 0, 3, 3, 7]);
+    assert_epochs(&mut wire);
+    // What the file says follows from the records.
+    let file = server.place.data().join("node-0/copied-0/leader-epoch-checkpoint");
+    for damaged in [Some("0\n3\n0 0\n3 16\n"), None] {
+        server.signal(libc::SIGTERM);
+        let said = fs::read_to_string(&file).unwrap();
+        match damaged {
+            Some(text) => fs::write(&file, text).unwrap(),
+            None => fs::remove_file(&file).unwrap(),
+        }
+        server.start_again();
+        assert_epochs(&mut Wire::connect(server.address(0)));
+        assert_eq!(fs::read_to_string(&file).unwrap(), said);
+    }
+    let log = server.log();
+    let told = log.lines().filter(|l| l.contains("a damaged file is made anew from the records"));
+    assert_eq!(told.filter(|l| l.contains("leader-epoch-checkpoint")).count(), 1, "{log}");
+}
+
+fn assert_epochs(wire: &mut Wire) {
     for (epoch, wants) in [(0, (0, 16)), (1, (0, 16)), (3, (3, 32)), (5, (3, 32)), (7, (7, 40))] {
         let partition = msg!(OffsetForLeaderPartition { partition: 0, leader_epoch: epoch });
         let topic =
