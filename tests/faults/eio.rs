@@ -1,26 +1,36 @@
-//! A write or a sync of the disk that fails with EIO, once, under the real binary: a small library that
-//! is loaded before the C library stands between them (`eio.c`).
+//! A write or a sync of the disk that fails with EIO, once, or takes its time, under the real binary: a small
+//! library that is loaded before the C library stands between them (`preload.c`).
 
 use std::fs;
 use std::process::Command;
+use std::time::{Duration, Instant};
+
+use klamm::wire::messages::ProduceRequest;
 
 use crate::common::wire::{batch, fetch_request, produce_request};
-use crate::common::{Server, Wire};
+use crate::common::{Server, Wire, until};
 
 const STORAGE_ERROR: i16 = 56;
 
-/// A server of one node whose disk can be told to fail. The library is built with the compiler that the
+/// A server whose disk and clock can be told to go wrong. The library is built with the compiler that the
 /// build of the broker needs too.
-fn server() -> Server {
-    let mut server = Server::stopped(&[("node.count", "1")]);
+pub fn preloaded(settings: &[(&str, &str)]) -> Server {
+    let mut server = Server::stopped(settings);
     let place = |name: &str| server.place.dir.join(name).display().to_string();
-    let library = place("eio.so");
+    let (library, source) = (place("preload.so"), "tests/faults/preload.c");
     let mut cc = Command::new(std::env::var_os("CC").unwrap_or_else(|| "cc".into()));
-    cc.args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "tests/faults/eio.c", "-o", &library]);
+    cc.args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", source, "-o", &library]);
     assert!(cc.status().unwrap().success());
-    server.environment = vec![("LD_PRELOAD".into(), library), ("EIO".into(), place("eio"))];
+    fs::write(place("clock"), 0_i64.to_ne_bytes()).unwrap();
+    let places = [("EIO", place("eio")), ("CLOCK", place("clock"))];
+    server.environment = places.map(|(key, path)| (key.to_owned(), path)).to_vec();
+    server.environment.push(("LD_PRELOAD".into(), library));
     server.start_again();
     server
+}
+
+fn server() -> Server {
+    preloaded(&[("node.count", "1")])
 }
 
 /// The next such call fails.
@@ -100,5 +110,32 @@ fn a_write_of_a_segment_that_fails_ends_one_partition_until_a_restart() {
     let first = wire.fetch("large", 0, 0).records.unwrap();
     assert_eq!(first[61..large.len()], large[61..]);
     assert_eq!(wire.fetch("other", 0, 0).high_watermark, 1);
+    assert!(server.signal(libc::SIGTERM).0.success());
+}
+
+#[test]
+fn a_sync_that_takes_two_seconds_holds_up_what_waits_for_it_and_nothing_else() {
+    let mut server = server();
+    let mut wire = Wire::connect(server.address(0));
+    wire.create("t", 1, &[]);
+    assert_eq!(wire.produce("t", 0, batch(&["before"])).base_offset, 0);
+    fail(&server, "fdatasync .chunk 2000");
+    let since = Instant::now();
+    wire.send(&produce_request("t", 0, -1, batch(&["slow"])), 9);
+    let mut other = Wire::connect(server.address(0));
+    until(Duration::from_secs(20), "the slow sync", || {
+        (!server.place.dir.join("eio").exists()).then_some(())
+    });
+    for _ in 0..20 {
+        assert_eq!(other.fetch("t", 0, 0).high_watermark, 1, "not before it is synced");
+    }
+    let meanwhile = since.elapsed();
+    let answer = wire.answer::<ProduceRequest>(9);
+    let took = since.elapsed();
+    let produced = &answer.responses[0].partition_responses[0];
+    assert_eq!((produced.error_code, produced.base_offset), (0, 1));
+    assert!(took >= Duration::from_secs(2) && meanwhile < took, "{took:?}, {meanwhile:?}");
+    assert_eq!(other.fetch("t", 0, 0).high_watermark, 2);
+    assert!(!server.log().contains("storage failed"), "{}", server.log());
     assert!(server.signal(libc::SIGTERM).0.success());
 }

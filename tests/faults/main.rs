@@ -8,6 +8,7 @@
 mod common;
 
 mod bulk;
+mod clock;
 mod damage;
 mod eio;
 mod full;
