@@ -158,8 +158,8 @@ ends! {
          log.dirs of its own.";
     /// A node's logs or journal.
     Storage = "the storage of a node failed",
-        "`error` names the file and ends with what to do. Nothing that was acknowledged is lost while the \
-         files are there.";
+        "`error` names the file, of a damaged one the byte and what is wrong there, and ends with what to \
+         do. Nothing that was acknowledged is lost while the files are there and whole.";
     /// All else.
     Node = "the server cannot go on",
         "If its journal or metadata log failed, the lines before say why: free or replace the disk and start \

@@ -62,13 +62,18 @@ pub enum StorageError {
     /// Acknowledged commits are missing from the journal: restore the directory from a backup, or
     /// remove `journal` to go on with what the segments hold, and lose the rest.
     #[error(
-        "{dir}: commit {missing} is not there while commit {newest} is; acknowledged records are lost"
+        "{file} is damaged at byte {at}: commit {missing} {fault}, and commit {newest} is there; \
+         acknowledged records are lost"
     )]
     JournalDamaged {
-        /// Directory of the journal.
-        dir: PathBuf,
+        /// The chunk of the journal.
+        file: PathBuf,
+        /// Byte where the commit begins, or has to begin.
+        at: u64,
         /// First sequence that is missing.
         missing: u64,
+        /// What is wrong there.
+        fault: CommitFault,
         /// Newest sequence found.
         newest: u64,
     },
@@ -130,6 +135,30 @@ pub enum Fault {
         /// Base offset of the next segment.
         next: Offset,
     },
+}
+
+/// Why bytes in the journal are not the commit that belongs there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CommitFault {
+    /// Its bytes are not those that were written.
+    #[error("has checksum {computed:#010x} where {stored:#010x} is stored")]
+    Checksum {
+        /// In its header.
+        stored: u32,
+        /// Of its bytes.
+        computed: u32,
+    },
+    /// It cannot have the length that its header says.
+    #[error("says that it has {length} B, of {left} B that are left")]
+    Length {
+        /// In its header.
+        length: u32,
+        /// Bytes of the chunk from there on.
+        left: usize,
+    },
+    /// Nothing begins as a commit does.
+    #[error("does not begin there")]
+    Absent,
 }
 
 /// What the caller does next.

@@ -22,6 +22,7 @@
 //! - J1. The data entries of a commit end at batch ends, so what a commit makes durable is whole.
 //! - J2. Sequences grow by 1 inside a generation; a commit is valid only in its generation.
 
+use super::error::CommitFault;
 use crate::base::{AlignedBuf, BLOCK_BYTES, Offset, TopicId, TopicPartition};
 
 /// Bytes of a commit's header.
@@ -173,11 +174,8 @@ impl<'a> Commit<'a> {
     /// Reads the commit at the start of `bytes`; `None` when there is no valid one of `generation`.
     pub(super) fn parse(bytes: &'a [u8], generation: u64) -> Option<Self> {
         let head = bytes.get(..HEADER_BYTES)?;
-        let ours = u64_at(head, 0) == MAGIC
-            && u32_at(head, 12) == VERSION
-            && u64_at(head, 16) == generation;
         let length = u32_at(head, 32) as usize;
-        if !ours || length < HEADER_BYTES {
+        if marks(head, generation) != [true; 3] || length < HEADER_BYTES {
             return None;
         }
         let covered = bytes.get(CRC_FROM..length)?;
@@ -208,6 +206,48 @@ impl<'a> Commit<'a> {
             None
         })
     }
+}
+
+/// What begins like a commit and is no valid one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Broken {
+    /// As its header says.
+    pub(super) sequence: u64,
+    pub(super) fault: CommitFault,
+}
+
+impl Broken {
+    /// Looks again at the start of `bytes`, where [`Commit::parse`] found none; `None` when it does not
+    /// begin like a commit of `generation`, of whose three marks one may be damaged, or is one of another.
+    pub(super) fn parse(bytes: &[u8], generation: u64) -> Option<Self> {
+        let head = bytes.get(..HEADER_BYTES)?;
+        let marks = marks(head, generation);
+        if marks.iter().filter(|is_right| **is_right).count() < 2 {
+            return None;
+        }
+        let (length, left) = (u32_at(head, 32), bytes.len());
+        let fault = if (HEADER_BYTES..=left).contains(&(length as usize)) {
+            let computed = crc32c::crc32c(&bytes[CRC_FROM..length as usize]);
+            match u32_at(head, 8) {
+                stored if stored != computed => CommitFault::Checksum { stored, computed },
+                _ if marks[0] => return None,
+                _ => CommitFault::Absent,
+            }
+        } else {
+            CommitFault::Length { length, left }
+        };
+        Some(Self { sequence: u64_at(head, 24), fault })
+    }
+}
+
+/// Whether a commit of any generation begins here.
+pub(super) fn is_commit(bytes: &[u8]) -> bool {
+    bytes.starts_with(&MAGIC.to_le_bytes())
+}
+
+/// Whether a header has the magic number, the version and the generation.
+fn marks(head: &[u8], generation: u64) -> [bool; 3] {
+    [is_commit(head), u32_at(head, 12) == VERSION, u64_at(head, 16) == generation]
 }
 
 /// Takes one entry off `rest`, with whether it is void.
@@ -289,5 +329,26 @@ mod tests {
         assert!(Commit::parse(&bytes[..60], 77).is_none());
         bytes[50] ^= 1;
         assert!(Commit::parse(&bytes, 77).is_none());
+    }
+
+    #[test]
+    fn what_is_no_valid_commit_says_why() {
+        let mut writer = Writer::new(1);
+        writer.push(tp(0), &Entry::Delete);
+        let mut bytes = writer.finish(77, 3).to_vec();
+        let [stored, length] = [8, 32].map(|at| u32_at(&bytes, at));
+        assert_eq!(Broken::parse(&bytes, 78), None, "a good one of another generation");
+        let cut = CommitFault::Length { length, left: 60 };
+        assert_eq!(Broken::parse(&bytes[..60], 77), Some(Broken { sequence: 3, fault: cut }));
+        bytes[50] ^= 1;
+        let computed = crc32c::crc32c(&bytes[CRC_FROM..length as usize]);
+        let flipped = CommitFault::Checksum { stored, computed };
+        assert_eq!(Broken::parse(&bytes, 77), Some(Broken { sequence: 3, fault: flipped }));
+        bytes[50] ^= 1;
+        bytes[0] ^= 1;
+        let no_magic = Broken { sequence: 3, fault: CommitFault::Absent };
+        assert_eq!(Broken::parse(&bytes, 77), Some(no_magic));
+        bytes[12] ^= 1;
+        assert_eq!(Broken::parse(&bytes, 77), None, "hardly anything of it is left");
     }
 }

@@ -13,7 +13,7 @@
 //! committer, [`Job`] for the back, [`Lookup`] for the opener) and comes back as values; what others must know comes out as
 //! [`StoreEvent`]s. Files: [`store`] the logs and appends; `commits`, `commit`, `journal`, `ring`
 //! group commit and its space; `background`, `jobs` the work of the back; `checkpoint`; `read`,
-//! `lookup`, `lookups`, `windows` reads; `retention`; `open`, `replay`, `load` recovery; `close` the clean
+//! `lookup`, `lookups`, `windows` reads; `retention`; `open`, `replay`, `missing`, `load` recovery; `close` the clean
 //! stop; `fence` the mark of a damaged log; `laid` large batches; `log`, `segment`, `tail`, `index`, `progress`, `cache` the
 //! parts of a log.
 //!
@@ -48,6 +48,7 @@ mod load;
 mod log;
 mod lookup;
 mod lookups;
+mod missing;
 mod open;
 mod progress;
 mod read;
@@ -66,7 +67,7 @@ use std::sync::Arc;
 
 pub use commit::{Commit, CommitDone};
 pub use config::{LogConfig, StoreConfig};
-pub use error::{Response, StorageError};
+pub use error::{CommitFault, Response, StorageError};
 pub use jobs::{Job, JobDone};
 pub use laid::Laid;
 pub use log::{Append, Appended, Log};

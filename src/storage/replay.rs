@@ -2,9 +2,9 @@
 //!
 //! Two passes over the chunk files, one chunk in memory at a time; they are read through the page
 //! cache, which has them for the second pass and reads ahead. The first finds the valid commits of the
-//! generation; they are sorted by sequence, and a hole below the newest is damage. A
-//! torn last commit was never acknowledged and counts as not there. The second writes data entries
-//! to segment files and notes what was durable. Doing it twice does no harm.
+//! generation; they are sorted by sequence, and a hole below the newest is damage, whose place is then looked
+//! for (`missing`). A torn last commit was never acknowledged and counts as not there. The second writes
+//! data entries to segment files and notes what was durable. Doing it twice does no harm.
 //!
 //! A journal whose very last commit rotted at rest looks like one whose last commit was torn: the
 //! only damage to durable bytes that recovery cannot see.
@@ -15,7 +15,8 @@ use std::sync::Arc;
 
 use super::error::StorageError;
 use super::files::{self, Make};
-use super::journal::{Commit, Entry};
+use super::journal::{Broken, Commit, Entry};
+use super::missing::{Found, Hole};
 use super::ring::chunk_path;
 use super::segment::{Kind, file_path};
 use crate::base::{BLOCK_BYTES, DetMap, Offset, TopicPartition};
@@ -51,13 +52,6 @@ pub(super) struct LogDir {
     pub(super) topic: String,
 }
 
-/// A valid commit, by where it is.
-struct Found {
-    sequence: u64,
-    slot: usize,
-    at: usize,
-}
-
 /// Replays the journal of one node.
 pub(super) struct Replay<'a> {
     disk: &'a dyn Disk,
@@ -88,13 +82,8 @@ impl<'a> Replay<'a> {
     /// Does it all. The segment files are not synced.
     pub(super) fn run(&mut self) -> Result<(), StorageError> {
         let commits = self.find_commits()?;
-        for (i, commit) in commits.iter().enumerate() {
-            let expected = self.first_sequence + i as u64;
-            if commit.sequence != expected {
-                let newest = commits[commits.len() - 1].sequence;
-                let dir = self.dir.join(files::JOURNAL);
-                return Err(StorageError::JournalDamaged { dir, missing: expected, newest });
-            }
+        if let Some(hole) = Hole::find(&commits, self.first_sequence) {
+            return Err(self.tell(&hole)?);
         }
         for facts in self.facts.values_mut() {
             let counts = facts.starts.iter().filter(|(at, _)| Some(*at) > facts.deleted);
@@ -106,11 +95,39 @@ impl<'a> Replay<'a> {
         Ok(())
     }
 
-    fn find_commits(&mut self) -> Result<Vec<Found>, StorageError> {
+    /// Says what is wrong where the first commit is missing.
+    fn tell(&mut self, hole: &Hole<'_>) -> Result<StorageError, StorageError> {
+        let (slots, mut broken) = (self.slots()?, Vec::new());
+        for &slot in &slots {
+            let chunk = self.load(slot)?;
+            for at in (0..chunk.len()).step_by(BLOCK_BYTES) {
+                let found = Broken::parse(&chunk[at..], self.generation);
+                broken.extend(found.map(|found| ((slot, at), found)));
+            }
+            self.chunk = Some((slot, chunk));
+        }
+        let ((slot, at), fault) = hole.explain(&broken, &slots);
+        let (at, missing, newest) = (at as u64, hole.missing, hole.newest);
+        let file = chunk_path(&self.dir.join(files::JOURNAL), slot);
+        Ok(StorageError::JournalDamaged { file, at, missing, fault, newest })
+    }
+
+    /// Numbers of the chunk files.
+    fn slots(&self) -> Result<Vec<usize>, StorageError> {
         let journal = self.dir.join(files::JOURNAL);
         let names = self.disk.list(&journal).map_err(StorageError::disk("listing", &journal))?;
+        Ok(names.iter().filter_map(|n| n.strip_suffix(".chunk")?.parse().ok()).collect())
+    }
+
+    fn find_commits(&mut self) -> Result<Vec<Found>, StorageError> {
+        let slots = self.slots()?;
+        // The first is made before the generation begins, and stays.
+        if !slots.contains(&0) {
+            let file = chunk_path(&self.dir.join(files::JOURNAL), 0);
+            return Err(StorageError::BadFile { file, what: "it is not there".to_owned() });
+        }
         let mut commits = Vec::new();
-        for slot in names.iter().filter_map(|n| n.strip_suffix(".chunk")?.parse::<usize>().ok()) {
+        for slot in slots {
             let chunk = self.load(slot)?;
             let mut at = 0;
             while at < chunk.len() {
@@ -118,11 +135,12 @@ impl<'a> Replay<'a> {
                     at += BLOCK_BYTES;
                     continue;
                 };
+                let end = at + commit.length.next_multiple_of(BLOCK_BYTES);
                 if commit.sequence >= self.first_sequence {
                     note(&mut self.facts, &commit)?;
-                    commits.push(Found { sequence: commit.sequence, slot, at });
+                    commits.push(Found { sequence: commit.sequence, slot, at, end });
                 }
-                at += commit.length.next_multiple_of(BLOCK_BYTES);
+                at = end;
             }
             self.chunk = Some((slot, chunk));
         }

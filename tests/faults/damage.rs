@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::FileExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -51,6 +51,28 @@ impl Server {
         self.place.data().join("node-0").join(name)
     }
 
+    /// Commits of the journal that count, in order: sequence, chunk, first byte.
+    fn commits(&self) -> Vec<(u64, PathBuf, usize)> {
+        let text = fs::read_to_string(self.file("journal/generation")).unwrap();
+        let words: Vec<_> = text.split_whitespace().collect();
+        let generation = u64::from_str_radix(words[1], 16).unwrap();
+        let first: u64 = words[2].parse().unwrap();
+        let mut found = Vec::new();
+        for entry in fs::read_dir(self.file("journal")).unwrap() {
+            let path = entry.unwrap().path();
+            let bytes = fs::read(&path).unwrap();
+            for (at, block) in (0..).step_by(4096).zip(bytes.chunks_exact(4096)) {
+                let number = |at: usize| u64::from_le_bytes(block[at..at + 8].try_into().unwrap());
+                let counts = number(16) == generation && number(24) >= first;
+                if block.starts_with(b"klammjnl") && counts {
+                    found.push((number(24), path.clone(), at));
+                }
+            }
+        }
+        found.sort();
+        found
+    }
+
     /// Segments of the topic, oldest first: base offset, file.
     fn segments(&self) -> Vec<(i64, PathBuf)> {
         let files = fs::read_dir(self.file("hurt-0")).unwrap().map(|e| e.unwrap().path());
@@ -62,7 +84,8 @@ impl Server {
     }
 }
 
-fn flip(path: &PathBuf, at: u64) {
+/// Flips a bit.
+pub fn flip(path: &Path, at: u64) {
     let file = fs::File::options().read(true).write(true).open(path).unwrap();
     let mut byte = [0];
     file.read_exact_at(&mut byte, at).unwrap();
@@ -180,4 +203,31 @@ fn a_checkpoint_or_a_journal_that_is_not_valid_stops_the_start_and_is_named() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success() && said.contains("journal/generation"), "{said}");
     fs::write(&generation, good).unwrap();
+}
+
+#[test]
+fn a_flipped_bit_in_the_journal_is_told_with_its_place_and_both_checksums() {
+    let mut server = stopped(false);
+    let commits = server.commits();
+    let [.., (sequence, chunk, at), (newest, ..)] = &commits[..] else { panic!("{commits:?}") };
+    flip(chunk, *at as u64 + 50);
+    let bytes = fs::read(chunk).unwrap();
+    let number = |from: usize| u32::from_le_bytes(bytes[from..from + 4].try_into().unwrap());
+    let (stored, length) = (number(at + 8), number(at + 32) as usize);
+    let computed = crc32c::crc32c(&bytes[at + 12..at + length]);
+    let output = run(&server.place.arguments(SETTINGS), LIMIT);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let expect = format!(
+        "{} is damaged at byte {at}: commit {sequence} has checksum {computed:#010x} where \
+         {stored:#010x} is stored, and commit {newest} is there",
+        chunk.display()
+    );
+    let line = said.lines().find(|line| line.contains(&expect));
+    assert!(!output.status.success() && line.is_some(), "{expect}: {said}");
+    assert!(line.is_some_and(|line| line.contains("restore the node's directory")), "{said}");
+    // It is all that is wrong.
+    flip(chunk, *at as u64 + 50);
+    server.start_again();
+    let mut wire = Wire::connect(server.address(0));
+    assert_eq!(served(&mut wire, 0), (BATCHES, 0), "{}", server.log());
 }

@@ -286,6 +286,17 @@ fn is_checked(built: &Built, path: &Path, at: usize) -> bool {
     false
 }
 
+/// Damage to byte `at` of the journal is told with where the commit begins, and with both checksums if it
+/// is not to the head.
+fn check_place(built: &Built, path: &Path, at: usize, refused: &str) {
+    let bytes = &built.files.iter().find(|f| f.0 == path).unwrap().1;
+    let begins = |from: &usize| bytes[*from..].starts_with(b"klammjnl");
+    let from = (0..=at / BLOCK).rev().map(|block| block * BLOCK).find(begins).unwrap();
+    assert!(refused.contains(&format!("is damaged at byte {from}: commit ")), "{at}: {refused}");
+    let sums = refused.contains("has checksum 0x") && refused.contains(" where 0x");
+    assert!(sums || at < from + 36, "{at}: {refused}");
+}
+
 fn check(built: &Built, path: &Path, name: &str, damage: &Damage, clean: bool) {
     let Some(files) = damage.done_to(&built.files, path) else { return };
     let what = format!("{} {name}, {}", path.display(), if clean { "clean" } else { "killed" });
@@ -295,8 +306,10 @@ fn check(built: &Built, path: &Path, name: &str, damage: &Damage, clean: bool) {
     if let Some(refused) = &outcome.refused {
         let may = is(".chunk") && !clean || is("checkpoint") || is("generation") || is("metadata");
         assert!(may, "{what}: the node did not start: {refused}");
-        let named = refused.contains(file) || is(".chunk") && refused.contains("journal");
-        assert!(named, "{what}: the file is not named: {refused}");
+        assert!(refused.contains(file), "{what}: the file is not named: {refused}");
+        if let (true, Damage::Flip(at, _)) = (is(".chunk"), damage) {
+            check_place(built, path, *at, refused);
+        }
         return;
     }
     let (served, told) = outcome.served[0];
