@@ -68,8 +68,8 @@ const EVENTS: &[Event] = &[
         level: "warn",
         message: "left alone: no partition.metadata",
         remedy: "A directory in log.dirs looks like a partition but does not say which topic it is of, \
-                 so it is neither served nor removed. Move it away, or copy partition.metadata from \
-                 where the directory came from.",
+                 so it is neither served nor removed, and while it has segments no partition is made in \
+                 its place. Move it away, or copy partition.metadata from where the directory came from.",
     },
     Event {
         level: "warn",

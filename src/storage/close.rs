@@ -25,8 +25,7 @@ impl Store {
         self.failed = true;
         let dir = self.config.dir.clone();
         for removal in self.removals.going.values() {
-            let fail = StorageError::disk("removing", &removal.dir);
-            self.disk.remove_dir_all(&removal.dir).map_err(fail)?;
+            files::remove_log(&*self.disk, &removal.dir)?;
         }
         files::sync_dir(&*self.disk, &dir)?;
         let disk = Arc::clone(&self.disk);
@@ -51,7 +50,7 @@ impl Store {
 
 impl Log {
     fn close(&mut self, disk: &dyn Disk) -> Result<(), StorageError> {
-        if !self.disk.made {
+        if !self.disk.made && !self.failed {
             Make::of(self.tp.topic).run(disk, &self.dir)?;
             self.disk.made = true;
         }

@@ -31,10 +31,12 @@ pub enum StorageError {
     #[error("the log is deleted")]
     Deleted,
     /// The log failed before: it takes no appends, and what lies behind damage is not served.
-    #[error("{dir} is fenced after an earlier failure")]
+    #[error("{dir} is fenced since {reason}")]
     Fenced {
         /// Directory of the log.
         dir: String,
+        /// What was found then.
+        reason: String,
     },
     /// Bytes that were durable are not what was written. The log is fenced.
     #[error("{file} is damaged at byte {at}, offset {offset}: {fault}")]

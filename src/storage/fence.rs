@@ -37,6 +37,11 @@ impl Fence {
         Some(Self { offset: *offset, segment, at: *at, reason: error.to_string() })
     }
 
+    /// What a start says that finds the mark in `dir`.
+    pub(super) fn error(&self, dir: &Path) -> StorageError {
+        StorageError::Fenced { dir: dir.display().to_string(), reason: self.reason.clone() }
+    }
+
     /// Writes the mark into the directory of the log.
     pub(super) fn write(&self, disk: &dyn Disk, dir: &Path) -> Result<(), StorageError> {
         let text = format!("0\n{} {} {}\n{}\n", self.offset, self.segment.0, self.at, self.reason);
@@ -52,7 +57,7 @@ impl Fence {
             offset: Offset(0),
             segment: Offset(0),
             at: 0,
-            reason: text.trim().to_owned(),
+            reason: format!("the mark in it, {:?}, is not understood", text.trim()),
         });
         Ok(Some(whole))
     }

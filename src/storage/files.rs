@@ -1,9 +1,12 @@
 //! The small files that Kafka keeps beside segments, and how a file is replaced as one.
 //!
 //! Text checkpoints are a version line `0`, the number of lines, then the lines: for a node
-//! directory `topic partition offset`. `partition.metadata` is `version: 0` and `topic_id: <id>`.
+//! directory `topic partition offset`. `partition.metadata` is `version: 0` and `topic_id: <id>`; here it
+//! has a third line, which Kafka does not look at, with the checksum of those two: a log of another id
+//! than its topic's would be deleted.
 
 use std::fmt::Write as _;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::error::StorageError;
@@ -67,7 +70,7 @@ pub(super) fn read(disk: &dyn Disk, path: &Path) -> Result<Option<Vec<u8>>, Stor
     let run = || {
         let file = match disk.open(path, Access::ReadOnly) {
             Ok(file) => file,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(e),
         };
         let mut bytes = vec![0; file.size()? as usize];
@@ -101,11 +104,28 @@ impl Make {
             write(disk, &dir.join(MADE_AFTER), text.as_bytes())?;
             sync_dir(disk, dir)?;
         }
-        let text = format!("version: 0\ntopic_id: {}\n", self.topic);
-        replace(disk, &dir.join(METADATA), text.as_bytes())?;
+        replace(disk, &dir.join(METADATA), metadata_text(self.topic).as_bytes())?;
         sync_dir(disk, dir)?;
         dir.parent().map_or(Ok(()), |node| sync_dir(disk, node))
     }
+}
+
+/// Removes the directory of a log, its `partition.metadata` last: what a crash leaves is still known for
+/// what it is, and goes with the next start.
+pub(super) fn remove_log(disk: &dyn Disk, dir: &Path) -> Result<(), StorageError> {
+    let names = disk.list(dir).map_err(StorageError::disk("listing", dir))?;
+    for name in names.iter().filter(|name| *name != METADATA) {
+        match disk.remove_file(&dir.join(name)) {
+            Err(e) if e.kind() != io::ErrorKind::IsADirectory => {
+                return Err(StorageError::disk("removing", dir)(e));
+            }
+            _ => (),
+        }
+    }
+    if !names.is_empty() {
+        sync_dir(disk, dir)?;
+    }
+    disk.remove_dir_all(dir).map_err(StorageError::disk("removing", dir))
 }
 
 /// A file of a generation and a sequence: version, then both with their checksum.
@@ -120,21 +140,51 @@ pub(super) fn read_generation(
     path: &Path,
 ) -> Result<Option<(u64, u64)>, StorageError> {
     let Some(bytes) = read(disk, path)? else { return Ok(None) };
-    let text = String::from_utf8_lossy(&bytes);
-    let parse = || {
-        let (generation, rest) = text.strip_prefix("1\n")?.split_once(' ')?;
-        let (sequence, _) = rest.split_once(' ')?;
-        let found = (u64::from_str_radix(generation, 16).ok()?, sequence.parse().ok()?);
-        (generation_text(found.0, found.1) == text).then_some(found)
-    };
-    let bad = || StorageError::BadFile { file: path.to_owned(), what: format!("text {text:?}") };
-    parse().map(Some).ok_or_else(bad)
+    let parsed = parse_generation(&String::from_utf8_lossy(&bytes));
+    parsed.map(Some).map_err(|what| StorageError::BadFile { file: path.to_owned(), what })
 }
 
-/// Topic id of a `partition.metadata`.
-pub(super) fn parse_metadata(text: &[u8]) -> Option<TopicId> {
-    let text = std::str::from_utf8(text).ok()?;
-    text.lines().find_map(|l| TopicId::parse(l.strip_prefix("topic_id: ")?.trim()))
+pub(super) fn parse_generation(text: &str) -> Result<(u64, u64), String> {
+    let bad = || format!("text {text:?}");
+    let split = || text.strip_prefix("1\n")?.strip_suffix('\n')?.rsplit_once(' ');
+    let (line, stored) = split().ok_or_else(bad)?;
+    check_sum(line, stored)?;
+    let numbers = || {
+        let (generation, sequence) = line.split_once(' ')?;
+        Some((u64::from_str_radix(generation, 16).ok()?, sequence.parse().ok()?))
+    };
+    let found = numbers().filter(|(generation, sequence)| {
+        // Nothing but what is written here.
+        generation_text(*generation, *sequence) == text
+    });
+    found.ok_or_else(bad)
+}
+
+/// Compares the checksum of `text` with the one that is stored as eight digits.
+fn check_sum(text: &str, stored: &str) -> Result<(), String> {
+    let computed = format!("{:08x}", crc32c::crc32c(text.as_bytes()));
+    if computed == stored {
+        return Ok(());
+    }
+    Err(format!("{text:?} has checksum {computed} where {stored} is stored"))
+}
+
+/// Text of a `partition.metadata`.
+pub(super) fn metadata_text(topic: TopicId) -> String {
+    let text = format!("version: 0\ntopic_id: {topic}\n");
+    format!("{text}crc: {:08x}\n", crc32c::crc32c(text.as_bytes()))
+}
+
+/// Topic id of a `partition.metadata`. One that Kafka wrote has no checksum.
+pub(super) fn parse_metadata(text: &[u8]) -> Result<TopicId, String> {
+    let text = String::from_utf8_lossy(text);
+    let id = text.lines().find_map(|l| TopicId::parse(l.strip_prefix("topic_id: ")?.trim()));
+    let id = id.ok_or("it has no topic id")?;
+    if let Some(line) = text.lines().nth(2) {
+        let stored = line.strip_prefix("crc: ").ok_or("its third line is no checksum")?;
+        check_sum(text.split_once("crc: ").map_or("", |(covered, _)| covered), stored)?;
+    }
+    Ok(id)
 }
 
 /// `<topic>-<partition>` of a directory name.
@@ -197,6 +247,29 @@ mod tests {
         assert_eq!(parse_offsets(&text), Ok(lines));
         assert_eq!(parse_offsets("0\n2\na 1 1\n"), Err("line 2 is not the count".to_owned()));
         assert_eq!(parse_offsets("0\n1\na 1\n"), Err("line \"a 1\"".to_owned()));
+    }
+
+    #[test]
+    fn files_with_a_checksum_read_back_and_say_both_when_they_are_damaged() {
+        let text = generation_text(77, 5);
+        assert_eq!(parse_generation(&text), Ok((77, 5)));
+        let stored = text.trim_end().rsplit_once(' ').unwrap().1;
+        let damaged = text.replacen(" 5 ", " 4 ", 1);
+        let line = "000000000000004d 4";
+        let computed = crc32c::crc32c(line.as_bytes());
+        let said = format!("{line:?} has checksum {computed:08x} where {stored} is stored");
+        assert_eq!(parse_generation(&damaged), Err(said));
+
+        let topic = TopicId([7; 16]);
+        let text = metadata_text(topic);
+        assert_eq!(parse_metadata(text.as_bytes()), Ok(topic));
+        let kafkas = &text[..text.find("crc: ").unwrap()];
+        assert_eq!(parse_metadata(kafkas.as_bytes()), Ok(topic));
+        for at in 0..text.len() {
+            let mut damaged = text.clone().into_bytes();
+            damaged[at] ^= 4;
+            assert!(parse_metadata(&damaged).is_err(), "byte {at}");
+        }
     }
 
     #[test]

@@ -484,6 +484,6 @@ fn remove(disk: &dyn Disk, paths: &[PathBuf]) -> Result<(), StorageError> {
 }
 
 fn remove_log(disk: &dyn Disk, dir: &Path) -> Result<(), StorageError> {
-    disk.remove_dir_all(dir).map_err(StorageError::disk("removing", dir))?;
+    files::remove_log(disk, dir)?;
     dir.parent().map_or(Ok(()), |node| files::sync_dir(disk, node))
 }

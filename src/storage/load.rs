@@ -84,7 +84,7 @@ pub(super) fn load(
     let mut log = Log::empty(known.tp, topic, dir, start.unwrap_or_default(), known.wall);
     log.disk.made = true;
     if let Some(fence) = Fence::read(disk, known.dir)? {
-        let error = log.fenced_error();
+        let error = fence.error(known.dir);
         return Loader::new(disk, known, start)?.damaged(log, &fence, error);
     }
     let mut loader = Loader::new(disk, known, start)?;

@@ -231,7 +231,8 @@ impl Log {
     }
 
     pub(super) fn fenced_error(&self) -> StorageError {
-        StorageError::Fenced { dir: self.dir.display().to_string() }
+        let reason = "an earlier failure".to_owned();
+        StorageError::Fenced { dir: self.dir.display().to_string(), reason }
     }
 
     /// Bytes that no commit has taken yet.

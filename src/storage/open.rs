@@ -14,15 +14,16 @@ use super::config::StoreConfig;
 use super::error::StorageError;
 use super::files::{self, OffsetLine};
 use super::jobs;
-use super::journal::Writer;
+use super::journal::{Writer, is_commit};
 use super::load::{self, Known};
 use super::lookups::Lookups;
 use super::removals::Removals;
 use super::replay::{LogDir, Replay};
 use super::ring::{Ring, chunk_path};
+use super::segment::{Kind, parse_name};
 use super::store::{Metrics, Queues, Store};
 use super::windows::Windows;
-use crate::base::{DetMap, Moment, Offset, TopicPartition, WallMs};
+use crate::base::{BLOCK_BYTES, DetMap, Moment, Offset, TopicPartition, WallMs};
 use crate::runtime::disk::{Access, Disk, DiskFile};
 use crate::runtime::threads;
 
@@ -54,15 +55,20 @@ impl Store {
         files::sync_dir(&*disk, &dir)?;
         let marker = dir.join(files::CLEAN_SHUTDOWN);
         let clean = files::read(&*disk, &marker)?.is_some();
-        let dirs = log_dirs(&*disk, &dir)?;
+        let (dirs, mut strange) = log_dirs(&*disk, &dir)?;
         let generation = files::read_generation(&*disk, &journal.join(files::GENERATION))?;
+        if generation.is_none() && !clean {
+            check_unused(&*disk, &journal)?;
+        }
         let generation = generation.filter(|_| !clean);
         let mut replay = Replay::new(&*disk, &dir, generation.unwrap_or_default(), dirs);
         if generation.is_some() {
             replay.run()?;
         }
         let (dirs, facts) = (replay.dirs, replay.facts);
+        strange.retain(|path| dirs.values().all(|log| log.path != *path));
         let mut store = Self::empty(disk, config, random, wall);
+        store.strange = strange;
         store.load_logs(dirs, facts)?;
         if !clean {
             store.write_checkpoints()?;
@@ -84,6 +90,7 @@ impl Store {
             logs: Vec::new(),
             by_tp: BTreeMap::new(),
             by_dir: BTreeMap::new(),
+            strange: Vec::new(),
             ring: Ring::new(
                 PathBuf::new(),
                 Vec::new(),
@@ -198,25 +205,47 @@ impl Store {
     }
 }
 
-/// The log directories of a node. One without `partition.metadata` is left alone: it is being made, and the
-/// journal says for whom, or was put there by hand.
-fn log_dirs(disk: &dyn Disk, dir: &Path) -> Result<DetMap<TopicPartition, LogDir>, StorageError> {
-    let mut dirs = DetMap::default();
+/// A journal that nobody has begun has no commit: else the file is lost that says which of them count.
+fn check_unused(disk: &dyn Disk, journal: &Path) -> Result<(), StorageError> {
+    let names = disk.list(journal).map_err(StorageError::disk("listing", journal))?;
+    for name in names.iter().filter(|name| name.strip_suffix(".chunk").is_some()) {
+        let path = journal.join(name);
+        let mut block = [0; BLOCK_BYTES];
+        let read = disk.open(&path, Access::ReadOnly).and_then(|file| file.read_at(&mut block, 0));
+        if is_commit(&block[..read.map_err(StorageError::disk("reading", &path))?]) {
+            let what = format!("it is not there, but {name} has commits");
+            return Err(StorageError::BadFile { file: journal.join(files::GENERATION), what });
+        }
+    }
+    Ok(())
+}
+
+/// The log directories of a node, and those with segments whose `partition.metadata` is missing. Any
+/// without that file is left alone: it is being made, and the journal says for whom, or was put there by
+/// hand.
+fn log_dirs(
+    disk: &dyn Disk,
+    dir: &Path,
+) -> Result<(DetMap<TopicPartition, LogDir>, Vec<PathBuf>), StorageError> {
+    let (mut dirs, mut strange) = (DetMap::default(), Vec::new());
     for name in disk.list(dir).map_err(StorageError::disk("listing", dir))? {
         let Some((topic, partition)) = files::parse_dir_name(&name) else { continue };
         let path = dir.join(&name);
         let file = path.join(files::METADATA);
         let Some(metadata) = files::read(disk, &file)? else {
             tracing::warn!(dir = %path.display(), "left alone: no partition.metadata");
+            let names = disk.list(&path).map_err(StorageError::disk("listing", &path))?;
+            if names.iter().any(|name| parse_name(name).is_some_and(|file| file.0 == Kind::Log)) {
+                strange.push(path);
+            }
             continue;
         };
-        let Some(id) = files::parse_metadata(&metadata) else {
-            return Err(StorageError::BadFile { file, what: "it has no topic id".to_owned() });
-        };
+        let id = files::parse_metadata(&metadata);
+        let id = id.map_err(|what| StorageError::BadFile { file, what })?;
         let topic = topic.to_owned();
         dirs.insert(TopicPartition { topic: id, partition }, LogDir { path, topic });
     }
-    Ok(dirs)
+    Ok((dirs, strange))
 }
 
 fn by_name(lines: Vec<OffsetLine<String>>) -> DetMap<(String, i32), Offset> {

@@ -210,8 +210,7 @@ impl<'a> Replay<'a> {
                 }
                 if let Some(gone) = self.dirs.remove(&tp) {
                     self.open.clear();
-                    let fail = StorageError::disk("removing", &gone.path);
-                    self.disk.remove_dir_all(&gone.path).map_err(fail)?;
+                    files::remove_log(self.disk, &gone.path)?;
                     files::sync_dir(self.disk, self.dir)?;
                 }
             }

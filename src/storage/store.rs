@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::cache::Memory;
@@ -12,6 +13,7 @@ use super::commit::{LogCommit, Meta};
 use super::config::{LogConfig, StoreConfig};
 use super::error::StorageError;
 use super::fence::Fence;
+use super::files;
 use super::jobs::{Job, Work};
 use super::journal::Writer;
 use super::laid::Laid;
@@ -77,6 +79,8 @@ pub struct Store {
     /// Trees: a table that grows moves all of its entries in one turn.
     pub(super) by_tp: BTreeMap<TopicPartition, LogId>,
     pub(super) by_dir: BTreeMap<OsString, LogId>,
+    /// Directories with segments of which nobody says what log they are: none is made over them.
+    pub(super) strange: Vec<PathBuf>,
     pub(super) ring: Ring,
     pub(super) memory: Memory,
     pub(super) windows: Windows,
@@ -150,7 +154,8 @@ impl Store {
     }
 
     /// Makes a log, or finds it. Costs no system call: its directory is made when blocks are
-    /// written. A log of the same name but another topic id is deleted.
+    /// written. A log of the same name but another topic id is deleted; where there are segments without
+    /// `partition.metadata`, the log is there as failed, and that comes out as an event.
     pub fn create(
         &mut self,
         tp: TopicPartition,
@@ -167,8 +172,17 @@ impl Store {
             self.delete(old);
         }
         let topic: Arc<str> = topic.into();
+        let strange = self.strange.contains(&dir).then(|| dir.join(files::METADATA));
         let mut log = Log::empty(tp, Arc::clone(&topic), dir, Offset(0), self.wall);
         log.config = config;
+        if let Some(file) = strange {
+            let what = "it is not there, but segments are".to_owned();
+            let error = Arc::new(StorageError::BadFile { file, what });
+            log.failed = true;
+            let id = self.insert(log);
+            self.events.push(StoreEvent::Failed { log: Some(id), error });
+            return id;
+        }
         log.disk.unannounced = true;
         let id = self.insert(log);
         self.metas.push_back((tp, topic, Meta::Create(id)));
@@ -189,6 +203,7 @@ impl Store {
         let Some(mut log) = self.logs.get_mut(id.0 as usize).and_then(Option::take) else { return };
         self.by_tp.remove(&log.tp);
         self.by_dir.remove(log.dir.as_os_str());
+        self.strange.retain(|dir| *dir != log.dir);
         self.windows.forget(id);
         self.dirty_bytes -= log.pending_bytes;
         self.drop_tail(&mut log);

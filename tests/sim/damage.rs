@@ -1,10 +1,9 @@
 //! Files damaged by hand, one damage at a time, after a clean stop and after a kill: what is served
 //! is what was written, up to the damage; damage is named; other logs do not notice.
 //!
-//! Three things no broker can tell, since the format has no checksum over them: another leader epoch
-//! in the header of a batch, another number in Kafka's own checkpoint of log starts, and another topic
-//! id in `partition.metadata`. A journal whose last commit is damaged looks like one whose last commit
-//! was torn (`storage::replay`).
+//! Two things no broker can tell, since the format has no checksum over them: another leader epoch
+//! in the header of a batch, and another number in Kafka's own checkpoint of log starts. A journal whose
+//! last commit is damaged looks like one whose last commit was torn (`storage::replay`).
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -347,8 +346,7 @@ fn damage_everything(clean: bool) {
     let mut done = 0;
     for (path, _) in &built.files {
         let other_log = path.starts_with("/node-0/u-0");
-        let no_checksum =
-            path.ends_with("log-start-offset-checkpoint") || path.ends_with("partition.metadata");
+        let no_checksum = path.ends_with("log-start-offset-checkpoint");
         if other_log || path.ends_with(".kafka_cleanshutdown") {
             continue;
         }
@@ -386,6 +384,10 @@ fn special(built: &Built) -> Vec<(&'static str, PathBuf, Damage)> {
             special.push(("missing", path(base, ".index"), Damage::Missing));
             special.push(("missing", path(base, ".timeindex"), Damage::Missing));
         }
+    }
+    let checkpoints = ["recovery-point-offset-checkpoint", "t-3/leader-epoch-checkpoint"];
+    for name in checkpoints.into_iter().chain(["journal/generation", "journal/0000.chunk"]) {
+        special.push(("missing", PathBuf::from(NODE).join(name), Damage::Missing));
     }
     special
 }

@@ -224,7 +224,7 @@ fn check_checkpoints(node: &Node) {
         &texts,
         &expect![[r#"
         t-3/leader-epoch-checkpoint: "0\n4\n0 0\n1 10\n2 20\n3 30\n"
-        t-3/partition.metadata: "version: 0\ntopic_id: BwcHBwcHBwcHBwcHBwcHBw\n"
+        t-3/partition.metadata: "version: 0\ntopic_id: BwcHBwcHBwcHBwcHBwcHBw\ncrc: 94acaaa3\n"
         recovery-point-offset-checkpoint: "0\n1\nt 3 32\n"
         log-start-offset-checkpoint: "0\n1\nt 3 0\n"
         replication-offset-checkpoint: "0\n1\nt 3 32\n"
