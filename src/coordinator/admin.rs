@@ -92,9 +92,10 @@ impl<R> Groups<R> {
     /// Goes on with a list by `max` groups; whether that is all of them.
     ///
     /// # Errors
-    /// [`GroupError::LoadInProgress`]: the list would not be whole.
+    /// [`GroupError::LoadInProgress`]: the list would not be whole. As with Kafka, it goes on without those
+    /// of a partition that cannot be read.
     pub fn list(&self, listing: &mut Listing, max: usize) -> Result<bool, GroupError> {
-        if self.partitions.values().any(|p| p.loading) {
+        if self.partitions.values().any(|p| p.loading && !p.failed) {
             return Err(GroupError::LoadInProgress);
         }
         let next = self.next_groups(&mut listing.walk, max);

@@ -81,6 +81,17 @@ struct Partition<R> {
     expiry: Timer,
 }
 
+impl<R> Partition<R> {
+    /// Whether its groups are known, or why not.
+    fn check(&self) -> Result<(), GroupError> {
+        match (self.loading, self.failed) {
+            (false, _) => Ok(()),
+            (true, true) => Err(GroupError::NotAvailable),
+            (true, false) => Err(GroupError::LoadInProgress),
+        }
+    }
+}
+
 /// What all groups of the node share.
 #[derive(Debug)]
 struct Shared<R> {
@@ -188,10 +199,12 @@ impl<R> Groups<R> {
         }
     }
 
-    /// The partition's log cannot be read: it stays as if it was being read.
+    /// The partition's log cannot be read: its groups are not available, since what is known of them may be
+    /// old.
     pub fn load_failed(&mut self, partition: i32) {
         if let Some(entry) = self.partitions.get_mut(&partition) {
             entry.failed = true;
+            entry.groups.clear();
         }
     }
 
@@ -277,19 +290,16 @@ impl<R> Groups<R> {
         let Some(entry) = self.partitions.get_mut(&partition) else {
             return Err(GroupError::NotCoordinator);
         };
-        if entry.loading {
-            return Err(GroupError::LoadInProgress);
-        }
+        entry.check()?;
         Ok((&mut entry.groups, Env { shared: &mut self.shared, partition, at, out }))
     }
 
     /// The groups of a partition, for a question.
     fn look(&self, group: &str) -> Result<&GroupMap<R>, GroupError> {
-        match self.partitions.get(&self.partition_of(group)) {
-            None => Err(GroupError::NotCoordinator),
-            Some(partition) if partition.loading => Err(GroupError::LoadInProgress),
-            Some(partition) => Ok(&partition.groups),
-        }
+        let partition = self.partitions.get(&self.partition_of(group));
+        let partition = partition.ok_or(GroupError::NotCoordinator)?;
+        partition.check()?;
+        Ok(&partition.groups)
     }
 
     /// Forgets a group that nothing is known of.

@@ -25,12 +25,13 @@ const EVENTS: &[Event] = &[
         level: "error",
         message: "the metadata log cannot be read",
         remedy: "The server stops. The directory __cluster_metadata-0 of the first node is damaged at \
-                 `offset`: restore it from a backup. Without it the server does not know its topics.",
+                 `offset`, missing, or of another cluster; `why` says which. Restore it from a backup: \
+                 without it the server does not know its topics.",
     },
     Event {
         level: "error",
         message: "group records cannot be read",
-        remedy: "Groups of this partition of __consumer_offsets stay unavailable, nothing else. \
+        remedy: "Groups of this partition of __consumer_offsets are not available, all others are. \
                  Restore the partition's directory from a backup, or delete the topic \
                  __consumer_offsets to lose all committed offsets and go on.",
     },

@@ -61,8 +61,18 @@ impl Shard {
 
     fn begin_load(&mut self, log: LogId, what: What) {
         let Some(state) = self.store.log(log) else { return };
-        let (at, end) = (state.log_start(), state.log_end());
-        self.loading.push(Loading { log, at, end, since: self.now, what });
+        let (at, end, failed) = (state.log_start(), state.log_end(), state.is_failed());
+        let is_cut = matches!(what, What::Metadata(_)) && at > Offset(0);
+        let mut loading = Loading { log, at, end, since: self.now, what };
+        if failed {
+            // What came after its damage is missing.
+            loading.at = end;
+            self.load_failed(&loading, "it is damaged; `error` of another line says how");
+        } else if is_cut {
+            self.load_failed(&loading, "it does not begin at offset 0");
+        } else {
+            self.loading.push(loading);
+        }
     }
 
     /// Reads on. Returns whether it wants to be called again in the next turn.
@@ -154,23 +164,31 @@ impl Shard {
     }
 
     fn load_failed(&mut self, loading: &Loading, why: &str) {
-        let at = loading.at.0;
         match loading.what {
-            What::Metadata(_) => {
-                tracing::error!(offset = at, why, "the metadata log cannot be read");
-                self.failed = true;
-            }
-            // Its groups stay in loading: clients are told to try again, and nothing is lost.
+            What::Metadata(_) => self.metadata_failed(loading.at, why),
+            // Its groups are not available: clients try again, and nothing is lost.
             What::Groups(partition) => {
-                tracing::error!(partition, offset = at, why, "group records cannot be read");
+                let offset = loading.at.0;
+                tracing::error!(partition, offset, why, "group records cannot be read");
                 self.groups.load_failed(partition);
             }
         }
     }
 
+    /// Without all of the metadata this node would go by a part of the topics: it stops.
+    pub(super) fn metadata_failed(&mut self, at: Offset, why: &str) {
+        tracing::error!(offset = at.0, why, "the metadata log cannot be read");
+        self.failed = true;
+    }
+
     /// The image is known; what the server was started with may change it.
     fn metadata_loaded(&mut self, log: LogId, image: Image) {
         let start = std::mem::take(&mut self.start);
+        if ![&*start.cluster_id, ""].contains(&image.cluster_id()) {
+            let (own, other) = (image.cluster_id(), &start.cluster_id);
+            let why = format!("it is of the cluster {own}, and meta.properties says {other}");
+            return self.metadata_failed(Offset(0), &why);
+        }
         let config = Arc::clone(&self.config);
         let mut controller = Controller::new(&image, self.node, &config, &mut self.random);
         let records = controller.register(&start.cluster_id, start.nodes);

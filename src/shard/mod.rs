@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::base::{Moment, NodeId, WallMs};
+use crate::base::{Moment, NodeId, Offset, WallMs};
 use crate::config::{Layers, NodeLimits, ServerConfig};
 use crate::coordinator::Groups;
 use crate::image::{Image, Node};
@@ -200,7 +200,11 @@ impl Shard {
     /// shards are ready once they have applied that.
     pub fn start_controller(&mut self, start: Start) {
         self.start = start;
-        let log = self.store.find(METADATA_PARTITION).unwrap_or_else(|| {
+        let known = self.store.find(METADATA_PARTITION);
+        if known.is_none() && self.store.logs().next().is_some() {
+            return self.metadata_failed(Offset(0), "it is not there, and other partitions are");
+        }
+        let log = known.unwrap_or_else(|| {
             let kept_for_ever = LogConfig { delete: false, ..LogConfig::default() };
             self.store.create(METADATA_PARTITION, METADATA_TOPIC, kept_for_ever, self.now)
         });

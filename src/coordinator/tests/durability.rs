@@ -196,6 +196,39 @@ fn while_a_partition_loads_clients_are_put_off_and_heartbeats_are_taken_as_good(
 }
 
 #[test]
+fn groups_of_a_partition_that_cannot_be_read_are_not_available_and_not_listed() {
+    check(
+        "commit g - t/0=1
+         load
+         load-failed
+         join g a
+         heartbeat g a
+         commit g - t/0=2
+         fetch g
+         describe g
+         list",
+        &expect![[r#"
+            commit g - t/0=1
+              log: offset g t/0=1
+              commit: ok
+            load
+            load-failed
+            join g a
+              a: join NotAvailable
+            heartbeat g a
+              NotAvailable
+            commit g - t/0=2
+              commit: NotAvailable
+            fetch g
+              NotAvailable
+            describe g
+              NotAvailable
+            list
+        "#]],
+    );
+}
+
+#[test]
 fn a_lost_partition_answers_everyone_that_waits() {
     check(
         "join g a v=3
