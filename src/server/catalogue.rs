@@ -149,10 +149,11 @@ ends! {
     Dir = "the data directory cannot be used",
         "`error` says what the file system refused, such as to make log.dirs or to write into it: correct \
          the path, its owner and permissions, or free space.";
-    /// `meta.properties` cannot be read.
+    /// `meta.properties` cannot be read, or the directory of a node is missing.
     DirDamaged = "the data directory is damaged",
-        "`error` says what its meta.properties lacks: restore that file, or give the server an empty \
-         log.dirs.";
+        "`error` says what is wrong with its meta.properties, or which node's directory is missing: restore \
+         it, or give the server an empty log.dirs. Where meta.properties was changed on purpose, take its line \
+         klamm.crc away.";
     /// It was made for another node, cluster or number of nodes.
     DirOfOther = "the data directory belongs to another server",
         "`error` says how it was made: start the server with that node.id and node.count, or give it \

@@ -74,7 +74,9 @@ impl From<ServerError> for Failure {
             ServerError::Admin { .. } | ServerError::Listen { .. } => End::Port,
             ServerError::DataDir(DataDirError::Locked(_)) => End::DirInUse,
             ServerError::DataDir(DataDirError::Io { .. }) => End::Dir,
-            ServerError::DataDir(DataDirError::BadMeta { .. }) => End::DirDamaged,
+            ServerError::DataDir(DataDirError::BadMeta { .. } | DataDirError::NoNode(_)) => {
+                End::DirDamaged
+            }
             ServerError::DataDir(DataDirError::Mismatch { .. }) => End::DirOfOther,
             ServerError::Storage { .. } => End::Storage,
             ServerError::Node { .. } | ServerError::System(_) => End::Node,

@@ -1,9 +1,11 @@
 //! The data directories: made once, locked while a server runs, checked before it starts.
 //!
 //! Each of `log.dirs` has Kafka's `meta.properties` (version, cluster.id, node.id of the first node,
-//! directory.id) and, as Klamm's own key, `klamm.node.count`: the number of nodes was decided when
-//! the directory was made and does not follow the number of cores. Node `i` lives in
-//! `<log.dirs[i mod n]>/node-<id>/`. `.lock` is held by the running server.
+//! directory.id) and, as Klamm's own keys, `klamm.node.count`: the number of nodes was decided when
+//! the directory was made and does not follow the number of cores; and `klamm.crc`, first of all, the
+//! CRC-32C of the other lines. Node `i` lives in `<log.dirs[i mod n]>/node-<id>/`, which is there before
+//! `meta.properties` is: a node whose directory is missing later has lost its records, and does not start
+//! without them. `.lock` is held by the running server.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -16,6 +18,7 @@ use crate::config::ServerConfig;
 use crate::runtime::{cpu, random};
 
 const META: &str = "meta.properties";
+const CRC: &str = "klamm.crc";
 const LOCK: &str = ".lock";
 
 /// Why the data directories cannot be used.
@@ -42,6 +45,12 @@ pub enum DataDirError {
         /// What is missing or wrong.
         what: String,
     },
+    /// A node ran there once.
+    #[error(
+        "{0} is not there, though its server has run: put it back, start with the log.dirs of before, or make \
+         it, empty, to lose what it had"
+    )]
+    NoNode(PathBuf),
     /// The directories do not belong to this server.
     #[error("{path} was made with {key}={made}, but the server is started with {asked}")]
     Mismatch {
@@ -84,10 +93,13 @@ impl DataDirs {
         }
         let mut known: Option<Meta> = None;
         for dir in &config.log_dirs {
-            if let Some(meta) = Meta::read(&dir.join(META))? {
-                known.get_or_insert(meta);
+            let path = dir.join(META);
+            match Meta::read(&path)? {
+                Some(meta) => known = known.or(Some(meta)),
+                None => check_unused(dir, path)?,
             }
         }
+        let is_new = known.is_none();
         let meta = match known {
             Some(meta) => meta,
             None => Meta::fresh(config)?,
@@ -103,6 +115,16 @@ impl DataDirs {
         if let Some(asked) = config.node_count.filter(|&n| n != meta.nodes) {
             return mismatch("node.count", &meta.nodes, &asked);
         }
+        let buffered = config.log_dirs.iter().filter(|d| !has_direct_io(d)).cloned().collect();
+        let dirs = Self {
+            dirs: config.log_dirs.clone(),
+            _locks: locks,
+            cluster_id: meta.cluster_id.clone(),
+            nodes: meta.nodes,
+            first: meta.first,
+            buffered,
+        };
+        dirs.find_nodes(is_new)?;
         for dir in &config.log_dirs {
             let path = dir.join(META);
             match Meta::read(&path)? {
@@ -113,15 +135,19 @@ impl DataDirs {
                 Some(_) => {}
             }
         }
-        let buffered = config.log_dirs.iter().filter(|d| !has_direct_io(d)).cloned().collect();
-        Ok(Self {
-            dirs: config.log_dirs.clone(),
-            _locks: locks,
-            cluster_id: meta.cluster_id,
-            nodes: meta.nodes,
-            first: meta.first,
-            buffered,
-        })
+        Ok(dirs)
+    }
+
+    /// Makes the directory of each node of a new server; those of another have to be there.
+    fn find_nodes(&self, is_new: bool) -> Result<(), DataDirError> {
+        for dir in (0..self.nodes).map(|index| self.node_dir(index)) {
+            if is_new {
+                fs::create_dir_all(&dir).map_err(io_error("making", &dir))?;
+            } else if !dir.exists() {
+                return Err(DataDirError::NoNode(dir));
+            }
+        }
+        Ok(())
     }
 
     /// Directory of the node `index` places after the first.
@@ -145,38 +171,51 @@ impl Meta {
     }
 
     fn read(path: &Path) -> Result<Option<Self>, DataDirError> {
-        let text = match fs::read_to_string(path) {
+        let bytes = match fs::read(path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             read => read.map_err(io_error("reading", path))?,
         };
-        let value = |key: &'static str| {
-            let find = |l: &str| {
-                Some(l.split_once('=')?.1.to_owned())
-                    .filter(|_| l.split_once('=').is_some_and(|(k, _)| k.trim() == key))
-            };
-            let bad = || DataDirError::BadMeta { path: path.to_owned(), what: format!("no {key}") };
-            text.lines().find_map(find).ok_or_else(bad)
+        let parsed = Self::parse(&String::from_utf8_lossy(&bytes));
+        parsed.map(Some).map_err(|what| DataDirError::BadMeta { path: path.to_owned(), what })
+    }
+
+    /// What is wrong comes back as text. A checksum need not be there.
+    fn parse(text: &str) -> Result<Self, String> {
+        let value = |key: &str| {
+            let mut pairs = text.lines().filter_map(|line| line.split_once('='));
+            pairs.find(|(k, _)| k.trim() == key).map(|(_, value)| value.trim())
         };
-        let number = |key: &'static str| {
-            let text = value(key)?;
-            let what = format!("{key}={text}");
-            let bad = |_| DataDirError::BadMeta { path: path.to_owned(), what };
-            text.trim().parse::<u16>().map_err(bad)
+        if let Some(stored) = value(CRC) {
+            let computed = checksum(text);
+            if stored != computed {
+                return Err(format!("it has checksum {computed} where {CRC}={stored} is stored"));
+            }
+        }
+        let needed = |key: &str| value(key).ok_or_else(|| format!("no {key}"));
+        let number = |key: &str, least: u16| {
+            let text = needed(key)?;
+            let number = text.parse().ok().filter(|&n| n >= least);
+            number.ok_or_else(|| format!("{key}={text}"))
         };
-        Ok(Some(Self {
-            cluster_id: value("cluster.id")?,
-            first: NodeId(i32::from(number("node.id")?)),
-            nodes: number("klamm.node.count")?,
-        }))
+        Ok(Self {
+            cluster_id: needed("cluster.id")?.to_owned(),
+            first: NodeId(i32::from(number("node.id", 0)?)),
+            nodes: number("klamm.node.count", 1)?,
+        })
+    }
+
+    fn text(&self, directory_id: &str) -> String {
+        let (cluster, first, nodes) = (&self.cluster_id, self.first, self.nodes);
+        let text = format!(
+            "version=1\ncluster.id={cluster}\nnode.id={first}\ndirectory.id={directory_id}\n\
+             klamm.node.count={nodes}\n"
+        );
+        // First, since the end of a file is what goes missing.
+        format!("{CRC}={}\n{text}", checksum(&text))
     }
 
     fn write(&self, path: &Path) -> Result<(), DataDirError> {
-        let (cluster, first, nodes) = (&self.cluster_id, self.first, self.nodes);
-        let directory = random_id()?;
-        let text = format!(
-            "version=1\ncluster.id={cluster}\nnode.id={first}\ndirectory.id={directory}\n\
-             klamm.node.count={nodes}\n"
-        );
+        let text = self.text(&random_id()?);
         let fresh = path.with_extension("tmp");
         let write = || {
             fs::write(&fresh, &text)?;
@@ -186,6 +225,31 @@ impl Meta {
         };
         write().map_err(io_error("writing", path))
     }
+}
+
+/// Of all lines but its own, as eight digits.
+fn checksum(text: &str) -> String {
+    let others = text.lines().filter(|line| !line.starts_with(CRC));
+    let sum = others.fold(0, |sum, line| {
+        let sum = crc32c::crc32c_append(sum, line.as_bytes());
+        crc32c::crc32c_append(sum, b"\n")
+    });
+    format!("{sum:08x}")
+}
+
+/// A directory without `meta.properties` has no node that has run: else the file is lost.
+fn check_unused(dir: &Path, path: PathBuf) -> Result<(), DataDirError> {
+    let is_id = |name: &str| name.strip_prefix("node-").is_some_and(|id| id.parse::<u32>().is_ok());
+    let is_used =
+        |node: &str| fs::read_dir(dir.join(node)).is_ok_and(|mut files| files.next().is_some());
+    for entry in fs::read_dir(dir).map_err(io_error("listing", dir))? {
+        let name = entry.map_err(io_error("listing", dir))?.file_name();
+        if let Some(node) = name.to_str().filter(|name| is_id(name) && is_used(name)) {
+            let what = format!("it is not there, but {node} is");
+            return Err(DataDirError::BadMeta { path, what });
+        }
+    }
+    Ok(())
 }
 
 fn random_id() -> Result<String, DataDirError> {
@@ -217,4 +281,48 @@ fn has_direct_io(dir: &Path) -> bool {
 fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DataDirError {
     let path = path.to_owned();
     move |source| DataDirError::Io { doing, path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::fuzzing::fuzz;
+
+    const MADE: fn() -> Meta = || Meta { cluster_id: "c1".into(), first: NodeId(7), nodes: 12 };
+
+    fn read(text: &str) -> Option<String> {
+        Meta::parse(text).ok().map(|meta| meta.text("d"))
+    }
+
+    #[test]
+    fn a_flipped_bit_or_a_cut_is_found_unless_all_of_the_checksum_is_gone() {
+        let text = MADE().text("d");
+        assert_eq!(read(&text), Some(text.clone()));
+        let unsummed = text.split_once('\n').unwrap().1;
+        assert_eq!(read(unsummed), Some(text.clone()), "as it was written before");
+        for at in 0..text.len() {
+            for bit in 0..8 {
+                let mut damaged = text.clone().into_bytes();
+                damaged[at] ^= 1 << bit;
+                let damaged = String::from_utf8_lossy(&damaged).into_owned();
+                assert!(read(&damaged).is_none_or(|read| read == text), "bit {bit} of {damaged:?}");
+            }
+            assert!(read(&text[..at]).is_none_or(|read| read == text), "{:?}", &text[..at]);
+        }
+        let said = Meta::parse(&text.replace("=12", "=13")).err().unwrap();
+        assert!(said.contains("it has checksum ") && said.contains(" is stored"), "{said}");
+        assert_eq!(
+            Meta::parse(&unsummed.replace("=12", "=0")).err().unwrap(),
+            "klamm.node.count=0"
+        );
+    }
+
+    #[test]
+    fn fuzzed_bytes_are_read_or_refused() {
+        fuzz(&[((), MADE().text("d").into_bytes())], |(), bytes| {
+            if let Ok(meta) = Meta::parse(&String::from_utf8_lossy(bytes)) {
+                assert_eq!(read(&meta.text("d")), Some(meta.text("d")));
+            }
+        });
+    }
 }
