@@ -14,6 +14,7 @@ mod eio;
 mod full;
 mod kill;
 mod load;
+mod own;
 mod power;
 mod record;
 mod start;
