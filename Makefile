@@ -36,4 +36,4 @@ golden:  ## ask a real Apache Kafka (../shared/oracle) again, and write its answ
 hostile: ## hostile clients, and what they do to the latency of another (release build)
 	HOSTILE_COMPARES=1 cargo test --release --test hostile
 fuzz:    ## damaged input for every decoder, handler and file reader, without end
-	while FUZZ_CASES=100000 cargo test --lib fuzz; do :; done
+	while FUZZ_CASES=100000 cargo test --lib --bin klamm fuzz; do :; done

@@ -8,6 +8,8 @@
 pub mod alter;
 pub mod describe;
 pub mod error;
+#[cfg(test)]
+mod fuzz;
 pub mod help;
 pub mod key;
 pub mod layers;

@@ -255,6 +255,8 @@ fn level_in(number: u8) -> Option<Level> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::fuzzing::fuzz;
+    use crate::image::Image;
 
     fn samples() -> Vec<Record> {
         let id = TopicId(*b"0123456789abcdef");
@@ -309,6 +311,17 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn fuzzed_bytes_are_a_record_that_reads_back_or_refused() {
+        let valid: Vec<_> = encode(&samples()).into_iter().map(|value| ((), value)).collect();
+        fuzz(&valid, |(), bytes| {
+            let Ok(record) = decode(bytes) else { return };
+            let again = encode(std::slice::from_ref(&record));
+            assert_eq!(decode(&again[0]).as_ref(), Ok(&record));
+            let _ = Image::default().apply([&record]);
+        });
     }
 
     /// FNV-1a; the first line of the generated file names the schema that it was made from.

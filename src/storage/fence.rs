@@ -44,9 +44,12 @@ impl Fence {
 
     /// Writes the mark into the directory of the log.
     pub(super) fn write(&self, disk: &dyn Disk, dir: &Path) -> Result<(), StorageError> {
-        let text = format!("0\n{} {} {}\n{}\n", self.offset, self.segment.0, self.at, self.reason);
-        files::replace(disk, &dir.join(files::FENCED), text.as_bytes())?;
+        files::replace(disk, &dir.join(files::FENCED), self.text().as_bytes())?;
         files::sync_dir(disk, dir)
+    }
+
+    pub(super) fn text(&self) -> String {
+        format!("0\n{} {} {}\n{}\n", self.offset, self.segment.0, self.at, self.reason)
     }
 
     /// The mark in the directory of a log. Of one that is not understood nothing is served.
@@ -63,7 +66,7 @@ impl Fence {
     }
 }
 
-fn parse(text: &str) -> Option<Fence> {
+pub(super) fn parse(text: &str) -> Option<Fence> {
     let (place, reason) = text.strip_prefix("0\n")?.split_once('\n')?;
     let mut numbers = place.split(' ').map(str::parse::<i64>);
     let mut number = || numbers.next()?.ok();

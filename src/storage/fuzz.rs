@@ -2,7 +2,7 @@
 
 use super::index::Index;
 use super::journal::{self, Entry};
-use super::{files, segment};
+use super::{fence, files, segment};
 use crate::base::fuzzing::{corpus, fuzz};
 use crate::base::{Offset, TopicId, TopicPartition};
 use crate::partition::epochs::Epochs;
@@ -102,6 +102,9 @@ fn small_files_are_read_or_named_as_damaged() {
     assert_eq!(Producers::from_snapshot(&snapshot).unwrap().len(), 3);
     let own = [
         ("metadata", text("version: 0\ntopic_id: AAAAAAAAAAAAAAAAAAAAAQ")),
+        ("metadata", text(&files::metadata_text(TopicId([7; 16])))),
+        ("generation", text(&files::generation_text(u64::MAX, 17))),
+        ("fence", text("0\n23 20 4096\n0.log is damaged at byte 4096, offset 23\n")),
         ("epochs", text("0\n2\n0 0\n3 17\n")),
         ("checkpoint", text("0\n2\norders 0 5\norders 1 17\n")),
         ("name", text("orders-12")),
@@ -113,7 +116,22 @@ fn small_files_are_read_or_named_as_damaged() {
     fuzz(&valid, |which, bytes| {
         let text = String::from_utf8_lossy(bytes);
         match which.as_str() {
-            "metadata" => drop(files::parse_metadata(bytes)),
+            "metadata" => {
+                if let Ok(id) = files::parse_metadata(bytes) {
+                    let again = files::metadata_text(id);
+                    assert_eq!(files::parse_metadata(again.as_bytes()), Ok(id));
+                }
+            }
+            "generation" => {
+                if let Ok((generation, sequence)) = files::parse_generation(&text) {
+                    assert_eq!(files::generation_text(generation, sequence), text);
+                }
+            }
+            "fence" => {
+                if let Some(fence) = fence::parse(&text) {
+                    assert_eq!(fence::parse(&fence.text()), Some(fence));
+                }
+            }
             "epochs" => drop(Epochs::from_text(&text)),
             "checkpoint" => drop(files::parse_offsets(&text)),
             "snapshot" => {

@@ -155,7 +155,7 @@ fn timestamp_type(header: &BatchHeader) -> &'static str {
     if header.is_append_time() { "LogAppendTime" } else { "CreateTime" }
 }
 
-fn batch_line(at: u64, h: &BatchHeader, bytes: &[u8]) -> Result<String, String> {
+pub(super) fn batch_line(at: u64, h: &BatchHeader, bytes: &[u8]) -> Result<String, String> {
     let horizon = match h.attributes & DELETE_HORIZON_BIT {
         0 => "OptionalLong.empty".to_owned(),
         _ => format!("OptionalLong[{}]", h.base_timestamp),
@@ -190,7 +190,7 @@ fn batch_line(at: u64, h: &BatchHeader, bytes: &[u8]) -> Result<String, String> 
     ))
 }
 
-fn record_lines(
+pub(super) fn record_lines(
     lines: &mut String,
     header: &BatchHeader,
     bytes: &[u8],

@@ -7,6 +7,8 @@
 //! what is found to be wrong inside of readable files is listed at the end and is none of the tool's
 //! own failures.
 
+#[cfg(test)]
+mod fuzz;
 mod index;
 mod log;
 mod schema;

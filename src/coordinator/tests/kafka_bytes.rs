@@ -1,11 +1,21 @@
-//! The records against bytes that a real Kafka wrote.
+//! The records against bytes that a real Kafka wrote, whole and damaged.
 
 use bytes::Bytes;
 use expect_test::expect;
 
 use super::world::describe_record;
-use crate::coordinator::RecordError;
+use super::world::{at_ms, limits};
+use crate::base::fuzzing::fuzz;
 use crate::coordinator::records::{self, Key, Record};
+use crate::coordinator::{Groups, RecordError};
+
+/// Values of groups in version 0, without timestamps of states, instances and rebalance timeouts, and in
+/// version 4, with lengths of one byte.
+const OLD: &str = "0000 0001 63 00000005 ffff 0001 6d 00000001 0001 6d 0001 63 0001 68 00001770 00000000 00000001 41";
+const FLEXIBLE: &str = "0004 02 63 00000005 00 02 6d 0000000000000001 02 02 6d 00 02 63 02 68 00000001 00001770 01 02 41 00 00";
+/// Values of offsets in version 1, which expires, and in version 4, with a topic id.
+const EXPIRES: &str = "0001 0000000000000007 0001 6d 0000000000000009 000000000000000b";
+const OF_TOPIC: &str = "0004 0000000000000007 00000002 02 6d 0000000000000009 01 00 10 30313233343536373839616263646566";
 
 /// Key and value of every record in the file.
 fn kafka_records() -> Vec<Record> {
@@ -20,6 +30,7 @@ fn kafka_records() -> Vec<Record> {
 }
 
 fn unhex(text: &str) -> Bytes {
+    let text = text.replace(' ', "");
     let digit = |at| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
     (0..text.len()).step_by(2).map(digit).collect()
 }
@@ -79,17 +90,49 @@ fn a_cut_record_is_an_error_and_not_a_panic() {
 
 #[test]
 fn old_and_flexible_versions_are_read_and_newer_ones_are_refused() {
-    // Version 0: no timestamps of state, no instance, no rebalance timeout; it is the session's.
-    let old = unhex("0000 0001 63 00000005 ffff 0001 6d 00000001 0001 6d 0001 63 0001 68 00001770 00000000 00000001 41".replace(' ', "").as_str());
-    let group = records::read_group(&old).unwrap();
+    let group = records::read_group(&unhex(OLD)).unwrap();
     let member = &group.members[0];
     assert_eq!((group.generation, group.since_ms, &*member.id), (5, -1, "m"));
     assert_eq!((member.rebalance_timeout_ms, member.session_timeout_ms), (6000, 6000));
-    let flexible = unhex("0004 02 63 00000005 00 02 6d 0000000000000001 02 02 6d 00 02 63 02 68 00000001 00001770 01 02 41 00 00".replace(' ', "").as_str());
-    let group = records::read_group(&flexible).unwrap();
+    let group = records::read_group(&unhex(FLEXIBLE)).unwrap();
     let member = &group.members[0];
     assert_eq!((group.generation, group.since_ms, &*member.id), (5, 1, "m"));
     assert_eq!((member.rebalance_timeout_ms, &member.assignment[..]), (1, &b"A"[..]));
     let newer = RecordError::UnknownVersion { what: "offset", version: 5, newest: 4 };
     assert_eq!(records::read_offset(&[0, 5]), Err(newer));
+}
+
+#[test]
+fn fuzzed_records_read_back_as_they_were_read_or_are_refused() {
+    let values = [OLD, FLEXIBLE, EXPIRES, OF_TOPIC].map(|value| ("value", unhex(value).to_vec()));
+    let of = |r: Record| [("key", Some(r.key)), ("value", r.value)];
+    let parts = kafka_records().into_iter().flat_map(of);
+    let parts = parts.filter_map(|(part, bytes)| Some((part, bytes?.to_vec())));
+    let valid: Vec<_> = parts.chain(values).collect();
+    let key = Key::Offset { group: "g", topic: "t", partition: 0 };
+    fuzz(&valid, |_, bytes| {
+        if let Ok(key) = Key::parse(bytes)
+            && key != Key::Other
+        {
+            assert_eq!(Key::parse(&key.bytes()), Ok(key));
+        }
+        if let Ok(offset) = records::read_offset(bytes) {
+            let again = records::offset_record(&key, &offset).value.unwrap();
+            assert_eq!(records::read_offset(&again), Ok(offset));
+        }
+        if let Ok(group) = records::read_group(bytes) {
+            assert!(group.members.len() <= bytes.len());
+            let again = records::group_record("g", &group).value.unwrap();
+            assert_eq!(records::read_group(&again), Ok(group));
+        }
+        let topics = records::subscribed_topics(bytes);
+        assert!(topics.is_none_or(|topics| topics.len() <= bytes.len()));
+        let mut groups = Groups::<()>::new(limits(), 1);
+        groups.load(0, &mut Vec::new());
+        let _ = groups.replay(0, bytes, None);
+        for key in [key, Key::Group("g")] {
+            let _ = groups.replay(0, &key.bytes(), Some(bytes));
+        }
+        groups.loaded(0, at_ms(0), &mut Vec::new());
+    });
 }
