@@ -1,5 +1,5 @@
-/* Loaded before the C library: the next call named in the file $EIO fails with EIO, once.
- * The file says which: "pwrite .chunk" is the next pwrite to a file whose name ends so; "fdatasync .chunk 2000"
+/* Loaded before the C library: the next call named in the file $EIO fails with EIO, once (fsync, fdatasync,
+ * pread, pwrite). The file says which: "pwrite .chunk" is the next pwrite to a file whose name ends so; "fdatasync .chunk 2000"
  * takes 2000 ms longer instead. The wall clock goes wrong by the seconds in the file $CLOCK, 8 bytes. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -60,6 +60,18 @@ int fdatasync(int fd) {
     static int (*next)(int);
     if (!next) next = (int (*)(int))dlsym(RTLD_NEXT, "fdatasync");
     return fails("fdatasync", fd) ? -1 : next(fd);
+}
+
+int fsync(int fd) {
+    static int (*next)(int);
+    if (!next) next = (int (*)(int))dlsym(RTLD_NEXT, "fsync");
+    return fails("fsync", fd) ? -1 : next(fd);
+}
+
+ssize_t pread64(int fd, void *buf, size_t count, off64_t offset) {
+    static ssize_t (*next)(int, void *, size_t, off64_t);
+    if (!next) next = (ssize_t (*)(int, void *, size_t, off64_t))dlsym(RTLD_NEXT, "pread64");
+    return fails("pread", fd) ? -1 : next(fd, buf, count, offset);
 }
 
 ssize_t pwrite64(int fd, const void *buf, size_t count, off64_t offset) {
