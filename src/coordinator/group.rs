@@ -22,6 +22,7 @@ use bytes::Bytes;
 
 use crate::base::{DetMap, TopicId, WallMs};
 use crate::coordinator::error::GroupError;
+use crate::coordinator::held::Held;
 use crate::coordinator::message::{Answer, Joined, JoinedMember};
 use crate::coordinator::records::{self, GroupValue, MemberValue, Record};
 use crate::coordinator::timers::Timer;
@@ -106,6 +107,13 @@ impl<R> Member<R> {
     }
 }
 
+/// What is kept of a member id that was handed out and not used yet.
+#[derive(Debug)]
+pub(super) struct Promise {
+    pub(super) session: Timer,
+    pub(super) _held: Held,
+}
+
 /// The initial join phase, which is longer so that many members start at once.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Initial {
@@ -131,8 +139,8 @@ pub(super) struct Group<R> {
     pub(super) members: BTreeMap<Arc<str>, Member<R>>,
     /// Instance id -> member id.
     pub(super) statics: DetMap<Arc<str>, Arc<str>>,
-    /// Member ids that were handed out and not used yet, with their sessions.
-    pub(super) promised: BTreeMap<Arc<str>, Timer>,
+    /// Member ids that were handed out and not used yet.
+    pub(super) promised: BTreeMap<Arc<str>, Promise>,
     pub(super) initial: Option<Initial>,
     /// The assignment of this generation is on its way to the log: there is no second one.
     pub(super) assigned: bool,

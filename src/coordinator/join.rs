@@ -1,17 +1,19 @@
 //! Joining: new members, members that come back, and static members that take over their name.
 //!
 //! A new dynamic member is first only promised its id (KIP-394), so that a client which gives up
-//! leaves nothing behind but a session. A static member (KIP-345) that comes back without its id
-//! takes over the place of the one with its instance id; a stable group then stays as it is.
+//! leaves nothing behind but a session, whose memory is counted with what members say of themselves. A
+//! static member (KIP-345) that comes back without its id takes over the place of the one with its
+//! instance id; a stable group then stays as it is.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 
 use bytes::Bytes;
 
 use crate::coordinator::appends::{Takeover, Then, Undo};
 use crate::coordinator::error::GroupError;
 use crate::coordinator::group::{Group, Member, State};
+use crate::coordinator::held::Held;
 use crate::coordinator::message::{Answer, At, Effect, Join, Joined};
 use crate::coordinator::records::STRING_BYTES_MAX;
 use crate::coordinator::timers::Timer;
@@ -63,7 +65,9 @@ impl<R> Groups<R> {
         if !(min_ms..=max_ms).contains(&asked_ms) {
             return Err(GroupError::InvalidSessionTimeout { asked_ms, min_ms, max_ms });
         }
-        let comes: usize = join.protocols.iter().map(|(_, metadata)| metadata.len()).sum();
+        let says: usize = join.protocols.iter().map(|(_, metadata)| metadata.len()).sum();
+        let promise = || session::promise_bytes(join.group, join.client_id);
+        let comes = says + if is_promised(join) { promise() } else { 0 };
         if self.size_bytes() + comes > self.shared.limits.metadata_bytes_max {
             return Err(GroupError::NotAvailable);
         }
@@ -105,13 +109,18 @@ fn admit<R>(
     let holder = join.instance.and_then(|instance| group.statics.get(instance)).cloned();
     match (join.instance, holder) {
         (Some(_), Some(holder)) => take_over(group, join, &holder, id, to, env),
-        (None, _) if join.member_id_required => {
+        (None, _) if is_promised(join) => {
             session::promise(group, id.clone(), join.session_timeout_ms, env);
             return Err((id, GroupError::MemberIdRequired));
         }
         _ => add(group, join, id, to, env),
     }
     Ok(())
+}
+
+/// Whether the member is first told an id.
+fn is_promised(join: &Join<'_>) -> bool {
+    join.member_id_required && join.member.is_empty() && join.instance.is_none()
 }
 
 /// During a join phase those that have joined count, so that a group which is over the limit drops
@@ -293,8 +302,8 @@ pub(super) fn finish_takeover<R>(
 
 fn protocols(join: &Join<'_>, held: &Arc<AtomicUsize>) -> Vec<(Arc<str>, Bytes)> {
     let own = |(name, metadata): &(&str, &[u8])| {
-        held.fetch_add(metadata.len(), Ordering::Relaxed);
-        let metadata = Metadata { bytes: metadata.to_vec(), held: Arc::clone(held) };
+        let held = Held::new(metadata.len(), held);
+        let metadata = Metadata { bytes: metadata.to_vec(), _held: held };
         (Arc::from(*name), Bytes::from_owner(metadata))
     };
     join.protocols.iter().map(own).collect()
@@ -303,17 +312,11 @@ fn protocols(join: &Join<'_>, held: &Arc<AtomicUsize>) -> Vec<(Arc<str>, Bytes)>
 /// What a member says of itself, counted for as long as anybody holds it.
 struct Metadata {
     bytes: Vec<u8>,
-    held: Arc<AtomicUsize>,
+    _held: Held,
 }
 
 impl AsRef<[u8]> for Metadata {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
-    }
-}
-
-impl Drop for Metadata {
-    fn drop(&mut self) {
-        self.held.fetch_sub(self.bytes.len(), Ordering::Relaxed);
     }
 }

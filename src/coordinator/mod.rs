@@ -14,7 +14,7 @@
 //! One file per part of the protocol: `group` the state, `join`, `rebalance` (the join phase from
 //! its start to its end), `sync`, `session` (heartbeats, leaving, silence), `offsets`, `expiry`,
 //! `admin` (describe, list, delete); beneath them `appends` (what is on its way to the log),
-//! `records` (its format), `timers` and `ids`.
+//! `records` (its format), `timers`, `held` (memory that is counted) and `ids`.
 //!
 //! Invariants:
 //! - C1. Every reply address that comes in goes out again exactly once.
@@ -32,6 +32,7 @@ mod appends;
 mod error;
 mod expiry;
 mod group;
+mod held;
 mod ids;
 mod join;
 mod message;
@@ -100,7 +101,7 @@ struct Shared<R> {
     timers: Timers,
     appends: Appends<R>,
     tally: GroupTally,
-    /// Bytes of the members' metadata.
+    /// Bytes of the members' metadata, and of the ids that are promised.
     held: Arc<AtomicUsize>,
 }
 
@@ -208,7 +209,8 @@ impl<R> Groups<R> {
         }
     }
 
-    /// Memory of what members say of themselves, which lasts as long as their sessions.
+    /// Memory of what members say of themselves, and of ids that are promised, which both last as long as
+    /// their sessions.
     pub fn size_bytes(&self) -> usize {
         self.shared.held.load(Ordering::Relaxed)
     }

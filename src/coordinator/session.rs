@@ -5,11 +5,15 @@ use std::sync::Arc;
 use crate::base::Moment;
 use crate::coordinator::appends::Then;
 use crate::coordinator::error::GroupError;
-use crate::coordinator::group::{Group, State};
+use crate::coordinator::group::{Group, Promise, State};
+use crate::coordinator::held::Held;
 use crate::coordinator::message::{Answer, At, Effect, Leaver, Sender};
 use crate::coordinator::records::Record;
-use crate::coordinator::timers::Due;
+use crate::coordinator::timers::{Due, Timer};
 use crate::coordinator::{Env, Groups, alive, rebalance, reply};
+
+/// What a promised id takes beside the names in it, with a group and an entry among the deadlines.
+const PROMISE_BYTES: usize = 1024;
 
 impl<R> Groups<R> {
     /// A member is alive. [`GroupError::RebalanceInProgress`] tells it to join again.
@@ -120,7 +124,15 @@ pub(super) fn restart_for<R>(group: &mut Group<R>, id: &str, length_ms: i32, env
 pub(super) fn promise<R>(group: &mut Group<R>, id: Arc<str>, ms: i32, env: &mut Env<'_, R>) {
     let due = env.at.now.plus_ms(ms.into());
     let key = || Due::Session(env.partition, group.id.clone(), id.clone());
-    group.promised.entry(id.clone()).or_default().set(due, &mut env.shared.timers, key);
+    let mut session = Timer::default();
+    session.set(due, &mut env.shared.timers, key);
+    let held = Held::new(promise_bytes(&group.id, &id), &env.shared.held);
+    group.promised.insert(id, Promise { session, _held: held });
+}
+
+/// Memory of a promised id, about: the group may be there for it alone.
+pub(super) fn promise_bytes(group: &str, id: &str) -> usize {
+    PROMISE_BYTES + group.len() + id.len()
 }
 
 /// Starts the session of every member of a group that was read from the log.
@@ -134,8 +146,8 @@ pub(super) fn start_all<R>(group: &mut Group<R>, env: &mut Env<'_, R>) {
 pub(super) fn on_due<R>(group: &mut Group<R>, armed: Moment, due: Due, env: &mut Env<'_, R>) {
     let Due::Session(_, _, id) = &due else { return };
     let (id, now) = (id.clone(), env.at.now);
-    let record = if let Some(timer) = group.promised.get_mut(&id) {
-        if !timer.fires(armed, now, &mut env.shared.timers, due) {
+    let record = if let Some(promise) = group.promised.get_mut(&id) {
+        if !promise.session.fires(armed, now, &mut env.shared.timers, due) {
             return;
         }
         group.promised.remove(&id);

@@ -314,6 +314,51 @@ fn leaving_takes_back_a_promise_and_ends_a_join_phase_that_waited_for_it() {
 }
 
 #[test]
+fn ids_are_promised_while_there_is_memory_and_given_back_when_used_or_over() {
+    // Two fit.
+    check_with(
+        GroupLimits { metadata_bytes_max: 3_000, ..limits() },
+        "join g a
+         join h b
+         join i c
+         join g a
+         join i c
+         join j d
+         leave i c
+         join j d
+         at 20
+         join k e
+         join l f",
+        &expect![[r#"
+            join g a
+              a: join MemberIdRequired
+            join h b
+              b: join MemberIdRequired
+            join i c
+              c: join NotAvailable
+            join g a
+            join i c
+              c: join MemberIdRequired
+            join j d
+              d: join NotAvailable
+            leave i c
+              leave: ok
+            join j d
+              d: join MemberIdRequired
+            at 20
+              at 3:
+              a: joined gen 1 leader a range [a]
+              at 13:
+              log: group g gen 2
+            join k e
+              e: join MemberIdRequired
+            join l f
+              f: join MemberIdRequired
+        "#]],
+    );
+}
+
+#[test]
 fn members_are_refused_while_what_others_said_of_themselves_takes_all_memory() {
     // What they say is as long as this.
     let bytes = super::world::subscription("t").len();
