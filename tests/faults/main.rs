@@ -20,6 +20,7 @@ mod record;
 mod start;
 mod verify;
 mod volume;
+mod xfs;
 
 /// A number from the environment.
 fn number(name: &str, default: u64) -> u64 {

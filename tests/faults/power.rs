@@ -50,9 +50,7 @@ fn cut_under_load(kind: Kind) {
         }
         load.down();
         // Without power nothing is acknowledged any more. XFS, shut down while a sync of new extents is
-        // under way, may drop them and yet say that the sync went well: a loop of pwrite and fdatasync
-        // alone loses its last write in 7 of 400 shutdowns, each time one whose sync ended after the
-        // shutdown began.
+        // under way, may drop them and yet say that the sync went well (`xfs`).
         server.send(libc::SIGSTOP);
         volume.cut();
         server.kill();
