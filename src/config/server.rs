@@ -157,8 +157,12 @@ impl ServerConfig {
     /// Checks that `count` nodes find ids and ports.
     ///
     /// # Errors
-    /// [`ConfigError::Conflict`] with the port that is missing or taken twice.
+    /// [`ConfigError::Conflict`] with the id or port that is missing or taken twice.
     pub fn check_nodes(&self, count: u16) -> Result<(), ConfigError> {
+        if self.node_id.0.checked_add(i32::from(count)).is_none() {
+            let why = format!("{count} nodes do not find ids from {} on", self.node_id);
+            return Err(ConfigError::Conflict { first: "node.id", second: "node.count", why });
+        }
         let conflict =
             |why| Err(ConfigError::Conflict { first: "listeners", second: "node.count", why });
         let mut taken = Vec::new();
@@ -391,6 +395,12 @@ mod tests {
         assert_eq!(load("node.memory.bytes=134217728"), Ok(128));
         assert!(load("node.memory.bytes=67108864").is_err());
         assert!(load("queued.max.request.bytes=1000").is_err());
+    }
+
+    #[test]
+    fn there_must_be_an_id_for_each_node() {
+        assert!(load("node.id=2147483645\nnode.count=2").is_ok());
+        assert!(load("node.id=2147483646\nnode.count=2").is_err());
     }
 
     #[test]

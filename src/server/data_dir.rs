@@ -9,6 +9,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::ops::RangeInclusive;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -192,15 +193,15 @@ impl Meta {
             }
         }
         let needed = |key: &str| value(key).ok_or_else(|| format!("no {key}"));
-        let number = |key: &str, least: u16| {
+        let number = |key: &str, range: RangeInclusive<i32>| {
             let text = needed(key)?;
-            let number = text.parse().ok().filter(|&n| n >= least);
+            let number = text.parse().ok().filter(|n| range.contains(n));
             number.ok_or_else(|| format!("{key}={text}"))
         };
         Ok(Self {
             cluster_id: needed("cluster.id")?.to_owned(),
-            first: NodeId(i32::from(number("node.id", 0)?)),
-            nodes: number("klamm.node.count", 1)?,
+            first: NodeId(number("node.id", 0..=i32::MAX)?),
+            nodes: number("klamm.node.count", 1..=i32::from(u16::MAX))? as u16,
         })
     }
 
@@ -288,7 +289,8 @@ mod tests {
     use super::*;
     use crate::base::fuzzing::fuzz;
 
-    const MADE: fn() -> Meta = || Meta { cluster_id: "c1".into(), first: NodeId(7), nodes: 12 };
+    const MADE: fn() -> Meta =
+        || Meta { cluster_id: "c1".into(), first: NodeId(70_000), nodes: 12 };
 
     fn read(text: &str) -> Option<String> {
         Meta::parse(text).ok().map(|meta| meta.text("d"))
