@@ -209,10 +209,10 @@ impl<R> Groups<R> {
         }
     }
 
-    /// Memory of what members say of themselves, and of ids that are promised, which both last as long as
-    /// their sessions.
+    /// Memory of what members say of themselves, of ids that are promised, and of deadlines: all of them
+    /// last as long as sessions, and no record bounds them.
     pub fn size_bytes(&self) -> usize {
-        self.shared.held.load(Ordering::Relaxed)
+        self.shared.held.load(Ordering::Relaxed) + self.shared.timers.size_bytes()
     }
 
     /// What was counted.

@@ -12,7 +12,7 @@ use crate::coordinator::records::Record;
 use crate::coordinator::timers::{Due, Timer};
 use crate::coordinator::{Env, Groups, alive, rebalance, reply};
 
-/// What a promised id takes beside the names in it, with a group and an entry among the deadlines.
+/// What a promised id takes beside the names in it, with a group that is there for it alone.
 const PROMISE_BYTES: usize = 1024;
 
 impl<R> Groups<R> {
@@ -130,7 +130,7 @@ pub(super) fn promise<R>(group: &mut Group<R>, id: Arc<str>, ms: i32, env: &mut 
     group.promised.insert(id, Promise { session, _held: held });
 }
 
-/// Memory of a promised id, about: the group may be there for it alone.
+/// Memory of a promised id, about.
 pub(super) fn promise_bytes(group: &str, id: &str) -> usize {
     PROMISE_BYTES + group.len() + id.len()
 }

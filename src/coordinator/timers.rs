@@ -4,6 +4,8 @@
 //! - T1. A [`Timer`] has at most one heap entry that is not stale: the one at its `armed` moment.
 //! - T2. Moving a deadline back costs nothing: the entry stays where it is and goes in again when it
 //!   comes up. So a heartbeat touches its member alone, however many groups there are.
+//! - T3. An entry, with the names in it, is counted until it comes up, stale or not: members that join and
+//!   leave at once leave one behind.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -22,6 +24,18 @@ pub(super) enum Due {
     Sync(i32, Arc<str>),
     /// The next look for expired offsets in a partition.
     Expiry(i32),
+}
+
+impl Due {
+    /// Memory of an entry. The names may be kept by nothing else.
+    fn size_bytes(&self) -> usize {
+        let names = match self {
+            Self::Session(_, group, member) => group.len() + member.len(),
+            Self::Join(_, group) | Self::Sync(_, group) => group.len(),
+            Self::Expiry(_) => 0,
+        };
+        size_of::<Reverse<(Moment, u64, Self)>>() + names
+    }
 }
 
 /// One deadline of one thing. It lies beside what it belongs to; the heap finds it again.
@@ -73,6 +87,8 @@ impl Timer {
 pub(super) struct Timers {
     heap: BinaryHeap<Reverse<(Moment, u64, Due)>>,
     pushed: u64,
+    /// Of all entries. T3.
+    bytes: usize,
 }
 
 impl Timers {
@@ -80,6 +96,7 @@ impl Timers {
         if at == Moment::NEVER {
             return;
         }
+        self.bytes += key.size_bytes();
         self.heap.push(Reverse((at, self.pushed, key)));
         self.pushed += 1;
     }
@@ -88,6 +105,11 @@ impl Timers {
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.heap.len()
+    }
+
+    /// Memory of all entries, about.
+    pub(super) fn size_bytes(&self) -> usize {
+        self.bytes
     }
 
     /// When [`Self::pop`] has something, at the earliest.
@@ -107,7 +129,9 @@ impl Timers {
         if *at > now || *number >= bound {
             return None;
         }
-        self.heap.pop().map(|Reverse((at, _, key))| (at, key))
+        let Reverse((at, _, key)) = self.heap.pop()?;
+        self.bytes -= key.size_bytes();
+        Some((at, key))
     }
 }
 
@@ -129,6 +153,6 @@ mod tests {
         assert!(timer.fires(at, Moment(160), &mut timers, key));
         let (at, key) = timers.pop(Moment(300), timers.pushed()).unwrap();
         assert!(!timer.fires(at, Moment(300), &mut timers, key), "the entry of 300 is stale");
-        assert_eq!(timers.next(), Moment::NEVER);
+        assert_eq!((timers.next(), timers.size_bytes()), (Moment::NEVER, 0));
     }
 }

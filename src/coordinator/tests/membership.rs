@@ -5,7 +5,7 @@ use expect_test::expect;
 use super::world::{at_ms, check, check_with, limits};
 use crate::config::GroupLimits;
 use crate::coordinator::records::Key;
-use crate::coordinator::{Effect, Groups, Sender};
+use crate::coordinator::{Answer, Effect, GroupError, Groups, Join, Leaver, Sender};
 
 fn no_delay() -> GroupLimits {
     GroupLimits { initial_rebalance_delay_ms: 0, ..limits() }
@@ -359,22 +359,57 @@ fn ids_are_promised_while_there_is_memory_and_given_back_when_used_or_over() {
 }
 
 #[test]
+fn deadlines_of_members_that_leave_at_once_count_until_they_come_up() {
+    const LIMIT: usize = 100_000;
+    let limits = GroupLimits { metadata_bytes_max: LIMIT, offsets_topic_partitions: 1, ..limits() };
+    let (mut groups, mut out) = (Groups::<()>::new(limits, 1), Vec::new());
+    groups.load(0, &mut out);
+    groups.loaded(0, at_ms(0), &mut out);
+    let (empty, mut refused) = (groups.size_bytes(), 0);
+    let join = Join {
+        group: "g",
+        member: "",
+        instance: None,
+        client_id: "app",
+        client_host: "/127.0.0.1",
+        session_timeout_ms: 10_000,
+        rebalance_timeout_ms: 10_000,
+        protocol_type: "consumer",
+        protocols: vec![("range", b"topics")],
+        member_id_required: true,
+        can_skip_assignment: true,
+    };
+    for _ in 0..2_000 {
+        groups.join(&join, (), at_ms(0), &mut out);
+        let Some(Effect::Reply { answer: Answer::Join(member, Err(error)), .. }) = out.pop() else {
+            panic!("no answer")
+        };
+        refused += u32::from(error == GroupError::NotAvailable);
+        let leaver = Leaver { member: &member, instance: None };
+        groups.leave("g", &[leaver], (), at_ms(0), &mut out);
+        assert!(groups.size_bytes() <= LIMIT);
+    }
+    assert!((900..1_100).contains(&refused), "{refused}");
+    groups.on_time(at_ms(11_000), &mut out);
+    assert_eq!(groups.size_bytes(), empty);
+}
+
+#[test]
 fn members_are_refused_while_what_others_said_of_themselves_takes_all_memory() {
-    // What they say is as long as this.
-    let bytes = super::world::subscription("t").len();
+    // What two of them say fits.
     check_with(
-        GroupLimits { metadata_bytes_max: 2 * bytes, ..limits() },
-        "join g a v=3
-         join h b v=3
-         join i c v=3
+        GroupLimits { metadata_bytes_max: 25_000, ..limits() },
+        "join g a v=3 says=10000
+         join h b v=3 says=10000
+         join i c v=3 says=10000
          at 10
          leave h b
-         join i c v=3
+         join i c v=3 says=10000
          at 20",
         &expect![[r#"
-            join g a v=3
-            join h b v=3
-            join i c v=3
+            join g a v=3 says=10000
+            join h b v=3 says=10000
+            join i c v=3 says=10000
               c: join NotAvailable
             at 10
               at 3:
@@ -383,7 +418,7 @@ fn members_are_refused_while_what_others_said_of_themselves_takes_all_memory() {
             leave h b
               log: group h gen 2
               leave: ok
-            join i c v=3
+            join i c v=3 says=10000
             at 20
               at 13:
               log: group g gen 2

@@ -1,7 +1,7 @@
 //! Scripts: one line an event, and a trace of what comes out.
 //!
 //! ```text
-//! join G M [new] [static=I] [v=V] [protos=a,b] [topics=t] [session=S] [rebalance=S] [type=T]
+//! join G M [new] [static=I] [v=V] [protos=a,b] [topics=t | says=BYTES] [session=S] [rebalance=S] [type=T]
 //! sync G M [gen=N] [type=T] [proto=P] [give=M:ASSIGNMENT,...]   heartbeat G M [gen=N] [static=I]
 //! leave G M|static=I ...     commit G M|- [gen=N] [v=V] [meta=LENGTH] [keep=S] T/P=OFFSET ...
 //! fetch G      uncommit G T/P ...      delete G ...      describe G      list [STATE] [type=T]
@@ -167,7 +167,10 @@ impl World {
         let known = self.members.get(label).filter(|_| !is_new);
         let member = known.map(|m| m.0.clone()).unwrap_or_default();
         let version = line.num("v").unwrap_or(9);
-        let metadata = subscription(line.get("topics").unwrap_or("t"));
+        let metadata = match line.num("says") {
+            Some(bytes) => Bytes::from(vec![0; bytes as usize]),
+            None => subscription(line.get("topics").unwrap_or("t")),
+        };
         let names = line.get("protos").unwrap_or("range");
         let names = names.split(',').filter(|name| !name.is_empty());
         let seconds = |name, default| line.num(name).unwrap_or(default) as i32 * 1000;
