@@ -5,11 +5,13 @@
 //! clients with small requests go on as if nothing happened:
 //!
 //! - B1. A buffer grows beyond [`SMALL`] only while a reserve (an eighth) stays free; nothing at all
-//!   is read while the limit is reached. Who may not read is paused until memory was given back.
-//! - B2. While somebody is paused, a connection that has held a large buffer or answer for
-//!   [`HELD_MAX`] without finishing or doubling it is closed, the largest first, and those that are
-//!   paused themselves last: so a few that never finish what they began cannot keep the memory from
-//!   all others.
+//!   is read while the limit is reached. Who may not read is paused until memory was given back, and no
+//!   buffer grows beyond [`SMALL`] before one that is paused: many that want little more would take
+//!   it all from one that wants much.
+//! - B2. While somebody is paused, a connection that has not finished a large request, or not taken a large
+//!   answer, within its [`patience`] is closed, the largest first, and those that are paused themselves
+//!   last: so those that never finish what they began cannot keep the memory from all others. That
+//!   a request grows does not begin its time anew: each closed connection would only feed the next.
 //! - B3. What opening a batch takes while it is under way (`shard::opening::memory_share`) is set aside
 //!   from the beginning, since how much that is shows only when it is opened; a batch that would take more
 //!   is refused.
@@ -21,10 +23,16 @@ use std::time::Duration;
 
 /// A buffer of this size may grow as long as there is any memory.
 pub const SMALL: usize = 64 << 10;
-/// See B2.
-pub const HELD_MAX: Duration = Duration::from_secs(10);
+/// Time for any request or answer, see B2; and how many of its bytes give it a second more.
+const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE_BYTES: usize = 8 << 20;
 /// How often B2 is looked after.
 pub const RELIEF_PERIOD: Duration = Duration::from_secs(1);
+
+/// How long a connection may take for a request or an answer of so many bytes while memory is short.
+pub fn patience(bytes: usize) -> Duration {
+    PATIENCE + Duration::from_secs((bytes / PATIENCE_BYTES) as u64)
+}
 
 /// What one connection has, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

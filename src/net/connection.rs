@@ -206,9 +206,9 @@ impl Connection {
         self.throttled
     }
 
-    /// Whether it has not finished a request, or not taken an answer, since `at` or before.
-    pub fn is_stuck_since(&self, at: Moment) -> bool {
-        [self.unfinished_since, self.unsent_since].into_iter().flatten().any(|since| since <= at)
+    /// Since when it has not finished a request, or not taken an answer.
+    pub fn stuck_since(&self) -> Option<Moment> {
+        [self.unfinished_since, self.unsent_since].into_iter().flatten().min()
     }
 
     /// Whether no request waits and nothing is on its way out.

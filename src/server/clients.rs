@@ -2,18 +2,28 @@
 //!
 //! The rules are those of `net::admission` and `net::budget`; here they meet the sockets.
 
+use std::mem;
 use std::net::SocketAddr;
 
 use crate::api::CloseReason;
 use crate::base::{DetSet, Moment};
 use crate::metrics::Refusal;
 use crate::net::admission::Verdict;
-use crate::net::budget::{HELD_MAX, Held, RELIEF_PERIOD, SMALL};
+use crate::net::budget::{Held, RELIEF_PERIOD, SMALL, patience};
 use crate::net::connection::Connection;
 use crate::runtime::cpu;
 use crate::runtime::network::{ConnectionId, Network};
 use crate::server::turn::{Node, Outside};
 use crate::shard::observe::{Counts, Observed};
+
+/// A connection that may not read until memory is given back.
+pub(super) struct Paused {
+    id: ConnectionId,
+    /// Size of the frame that has begun, 0 when unknown.
+    frame_bytes: usize,
+    /// Its buffer would grow beyond [`SMALL`].
+    is_large: bool,
+}
 
 impl Node {
     /// A client connected.
@@ -83,16 +93,15 @@ impl Node {
             connection.unfinished_since.get_or_insert(now);
         }
         let (size, growth) = net.buffer(id, frame_bytes);
-        if self.budget.may_read(size, growth) {
-            if growth > 0 {
-                connection.unfinished_since = Some(now);
-            }
+        let is_large = growth > 0 && size + growth > SMALL;
+        let waits = is_large && self.paused.iter().any(|p| p.is_large);
+        if !waits && self.budget.may_read(size, growth) {
             net.receive(id, frame_bytes);
         } else {
             if self.paused.is_empty() {
                 self.shard.metrics.pauses += 1;
             }
-            self.paused.push(id);
+            self.paused.push(Paused { id, frame_bytes, is_large });
             self.budget.paused();
             self.relief_at = self.relief_at.min(now + RELIEF_PERIOD);
         }
@@ -108,8 +117,8 @@ impl Node {
         self.budget.count(&mut connection.held, held);
     }
 
-    /// Works out what is left, lets the paused read when there is more than before, and otherwise
-    /// closes who has held much for long.
+    /// Works out what is left, lets the paused read when there is more than before, in the order in
+    /// which they came, and otherwise closes who has held much for long.
     pub(super) fn mind_memory(&mut self, outside: &mut impl Outside) {
         let now = self.shard.now;
         if now >= self.session_bytes.1 {
@@ -125,17 +134,20 @@ impl Node {
             }
         }
         if !self.paused.is_empty() && self.budget.has_eased() {
-            self.ready.append(&mut self.paused);
+            for paused in mem::take(&mut self.paused) {
+                self.read_on(paused.id, paused.frame_bytes, outside);
+            }
         }
     }
 
     /// B2 of the budget.
     fn relieve(&mut self, outside: &mut impl Outside) {
         let now = self.shard.now;
-        let before = Moment(now.0.saturating_sub(HELD_MAX.as_nanos() as u64));
         let total = |c: &Connection| c.held.request + c.held.answers;
-        let is_stuck = |c: &Connection| total(c) > SMALL && c.is_stuck_since(before);
-        let paused: DetSet<_> = self.paused.iter().copied().collect();
+        let is_late = |since, c: &Connection| now.since(since) >= patience(total(c));
+        let is_stuck =
+            |c: &Connection| total(c) > SMALL && c.stuck_since().is_some_and(|s| is_late(s, c));
+        let paused: DetSet<_> = self.paused.iter().map(|p| p.id).collect();
         let stuck = self.connections.iter().filter(|(_, c)| is_stuck(c));
         // Those first that keep us waiting, then those that wait for us.
         let rank = |id: ConnectionId, c| (!paused.contains(&id), total(c), id);

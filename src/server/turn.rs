@@ -25,6 +25,7 @@ use crate::net::admission::Admission;
 use crate::net::budget::Budget;
 use crate::net::connection::{Connection, Next, Served};
 use crate::runtime::network::{ConnectionId, LARGE_FRAME, NetEvent, Network, Sent};
+use crate::server::clients::Paused;
 use crate::shard::observe::Observing;
 use crate::shard::opening::{Chore, Ended};
 use crate::shard::{Mail, Post, Shard, Slot};
@@ -99,8 +100,8 @@ pub struct Node {
     pub(super) connections: DetMap<ConnectionId, Connection>,
     pub(super) admission: Admission,
     pub(super) budget: Budget,
-    /// Connections that may not read until memory is given back.
-    pub(super) paused: Vec<ConnectionId>,
+    /// Connections that may not read until memory is given back, in the order in which they came.
+    pub(super) paused: Vec<Paused>,
     /// When those that hold much memory are looked at.
     pub(super) relief_at: Moment,
     /// Memory of the fetch sessions, and when it is worked out again.
