@@ -12,14 +12,16 @@ use kafka_wire::metadata_response::{
 };
 
 use crate::api::change::auto_create;
-use crate::api::pieces::answer_long;
+use crate::api::pieces::{PIECE_MAX, answer_long};
 use crate::api::{Outcome, rights};
 use crate::base::{NodeId, TopicId};
 use crate::controller::check_topic_name;
 use crate::image::{Image, Node, Partition, Topic, is_internal_topic};
 use crate::msg;
 use crate::runtime::cpu;
+use crate::shard::kept::Asked;
 use crate::shard::{Call, Shard};
+use crate::wire::frame::Answer;
 use crate::wire::messages::{self as kafka_wire, MetadataRequest, MetadataResponse};
 use crate::wire::{ErrorCode, StrBytes};
 
@@ -50,7 +52,7 @@ pub fn handle(shard: &mut Shard, call: &Call, request: MetadataRequest) -> Outco
             let topics = in_steps(image.topics(), |topic| describe(topic));
             call.answer(&respond(&image, topics, rights))
         };
-        return answer_long(shard, call, size, all);
+        return answer_kept(shard, call, size, (rights, None), all);
     };
     let mut missing = Vec::new();
     let found = find(&image, asked, &mut missing);
@@ -59,11 +61,40 @@ pub fn handle(shard: &mut Shard, call: &Call, request: MetadataRequest) -> Outco
         auto_create(shard, missing);
     }
     let size = found.iter().flatten().map(|topic| topic.partitions.len()).sum();
+    let ids = (size > PIECE_MAX).then(|| ids_of(&found)).flatten();
     let named = move |call: &Call| {
         let row = |topic: Found| topic.map_or_else(|row| row, |topic| describe(&topic));
         call.answer(&respond(&image, in_steps(found, row), rights))
     };
-    answer_long(shard, call, size, named)
+    match ids {
+        Some(ids) => answer_kept(shard, call, size, (rights, Some(ids)), named),
+        None => answer_long(shard, call, size, named),
+    }
+}
+
+/// Answers a request as `make` does, or as it did for the one before that was the same.
+fn answer_kept(
+    shard: &mut Shard,
+    call: &Call,
+    size: usize,
+    (rights, topics): (Rights, Option<Vec<TopicId>>),
+    make: impl FnOnce(&Call) -> Answer + Send + 'static,
+) -> Outcome {
+    if size <= PIECE_MAX {
+        return answer_long(shard, call, size, make);
+    }
+    let rights = (rights.topics, rights.cluster);
+    let kept = shard.kept.answer_to(Asked { version: call.version, rights, topics });
+    if let Some(answer) = kept.get() {
+        return Outcome::Answer(answer.again(call.correlation_id));
+    }
+    let once = move |call: &Call| kept.get_or_init(|| make(call)).again(call.correlation_id);
+    answer_long(shard, call, size, once)
+}
+
+/// The ids of topics that are all there.
+fn ids_of(found: &[Found]) -> Option<Vec<TopicId>> {
+    found.iter().map(|topic| topic.as_ref().ok().map(|topic| topic.id)).collect()
 }
 
 /// The rows of an answer; a long one lets others go first now and then.
@@ -263,9 +294,17 @@ mod tests {
             assert!(matches!(outcome, Outcome::Opening), "{outcome:?}");
             shard.openings.drop_connection(ConnectionId(1));
             let all: MetadataResponse = world.ask(1, version, &request);
+            // Who asks for the same is answered at once, until something changes.
+            let shard = &mut world.shards[1];
+            let again = handle(shard, &call, request.clone());
+            assert!(matches!(again, Outcome::Answer(_)), "{again:?}");
+            assert_eq!(world.ask::<_, MetadataResponse>(1, version, &request), all);
             request.topics = Some(names.map(topic).to_vec());
             let named: MetadataResponse = world.ask(1, version, &request);
             assert_eq!((all.topics.len(), &all), (3, &named), "v{version}");
         }
+        world.create("d", &[0]);
+        let all: MetadataResponse = world.ask(1, 13, &msg!(MetadataRequest { topics: None }));
+        assert_eq!(all.topics.len(), 4, "what changed is told");
     }
 }

@@ -22,6 +22,7 @@ use crate::image::{
 };
 use crate::partition::append::Rules;
 use crate::partition::leader::Leader;
+use crate::shard::kept::Kept;
 use crate::shard::partition::Partition;
 use crate::shard::{CONTROLLER, Mail, Post, Shard};
 use crate::storage::{LogConfig, LogId};
@@ -73,6 +74,7 @@ impl Shard {
             self.limits = NodeLimits::of(&image.layers(self.node, &self.config));
         }
         self.image = image;
+        self.kept = Kept::default();
         self.ready = true;
         if self.holds_controller() {
             self.on_applied(self.index, number);

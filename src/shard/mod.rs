@@ -8,6 +8,7 @@ pub mod append;
 mod apply;
 pub mod call;
 pub mod groups;
+pub mod kept;
 mod load;
 pub mod mail;
 pub mod metadata;
@@ -41,6 +42,7 @@ use apply::{Application, PARTITIONS_PER_TURN};
 pub use call::{Call, Slot};
 use groups::GroupAppends;
 pub use groups::GroupCall;
+use kept::Kept;
 use load::Loading;
 pub use mail::{Mail, Post, ShardIndex};
 use metadata::{METADATA_PARTITION, METADATA_TOPIC, Publisher};
@@ -109,6 +111,8 @@ pub struct Shard {
     pub fetches: Fetches,
     /// Requests that the opener works on.
     pub openings: Openings,
+    /// The last long answer about the metadata.
+    pub kept: Kept,
     /// The frame that is being served, if it is large enough to have its own buffer.
     pub frame: Option<Bytes>,
     /// The groups whose records this node leads.
@@ -179,6 +183,7 @@ impl Shard {
             sessions,
             fetches: Fetches::default(),
             openings: Openings::default(),
+            kept: Kept::default(),
             frame: None,
             groups,
             group_appends: GroupAppends::default(),
@@ -293,7 +298,8 @@ impl Shard {
     /// Memory that is neither a connection's nor the fetch sessions', by estimate.
     pub fn memory_bytes(&self) -> usize {
         let parked = self.fetches.size_bytes() + self.openings.size_bytes();
-        self.store.cache_bytes() + self.store.window_bytes() + self.groups.size_bytes() + parked
+        let made = self.store.cache_bytes() + self.store.window_bytes() + self.kept.size_bytes();
+        made + self.groups.size_bytes() + parked
     }
 
     /// Memory of the fetch sessions, by estimate. Costs a look at each of them.

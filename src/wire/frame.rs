@@ -319,6 +319,19 @@ impl Answer {
         Self { is_lost: true, ..Self::default() }
     }
 
+    /// The same answer to another request; what follows the correlation id is shared.
+    #[must_use]
+    pub fn again(&self, correlation_id: i32) -> Self {
+        let mut again = self.clone();
+        if let [first, ..] = &mut again.parts[..] {
+            let rest = first.split_off(SIZE_BYTES + size_of::<i32>());
+            let head = [&first[..SIZE_BYTES], &correlation_id.to_be_bytes()].concat();
+            *first = head.into();
+            again.parts.insert(1, rest);
+        }
+        again
+    }
+
     /// Number of bytes.
     pub fn len(&self) -> usize {
         self.parts.iter().map(Bytes::len).sum()
