@@ -18,10 +18,11 @@ faults:  ## the long form of the faults: 200 kills, 50 power cuts, 10 GiB to sta
 	cargo test --release --test faults -- --ignored --nocapture
 bench:   ## criterion: make bench, or make bench B=batch
 	cargo bench $(if $(B),--bench $(B))
-compare: ## Klamm beside Apache Kafka (Java, Maven); QUICK=1, or W=w1-2k,w9 ROUNDS=2 SECONDS=8 PEER=peer.toml KAFKA=0
-	@cargo build --quiet --release --bin klamm --bin klamm-compare
-	@cargo run --quiet --release --bin klamm-compare -- $(if $(QUICK),--quick) $(if $(W),--workloads $(W)) \
+compare: ## Klamm beside Apache Kafka (Java, Maven); QUICK=1, or W=w1-2k,w9 ROUNDS=2 SECONDS=8 PEER=peer.toml KAFKA=0 CLIENT=librdkafka
+	@cargo build --quiet --release --bin klamm --bin klamm-compare $(if $(CLIENT),--features $(CLIENT))
+	@cargo run --quiet --release --bin klamm-compare $(if $(CLIENT),--features $(CLIENT)) -- $(if $(QUICK),--quick) $(if $(W),--workloads $(W)) \
 	    $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(PEER),--peer $(PEER)) \
+	    $(if $(CLIENT),--client $(CLIENT)) \
 	    $(if $(filter 0,$(KAFKA)),--no-kafka) --floor $(or $(FLOOR),../shared/floor)
 profile: ## where the CPU goes, as a flame graph (needs perf): make profile W=w1-2k SYNC=0 SECONDS=5
 	@cargo build --quiet --release --bin klamm --bin klamm-compare

@@ -47,7 +47,7 @@ const TWIN: [&str; 6] = [
 #[test]
 fn klamm_beside_itself_is_compared_in_every_table() {
     let dir = place("twins", &TWIN);
-    let (output, said) = run(&dir, "--workloads w1-2k,w9");
+    let (output, said) = run(&dir, "--workloads w1-2k,retention,w9");
     assert!(output.status.success(), "{said}");
     let json: Value = serde_json::from_slice(&fs::read(dir.join("report.json")).unwrap()).unwrap();
     let rows = json["rows"].as_array().unwrap();
@@ -65,6 +65,7 @@ fn klamm_beside_itself_is_compared_in_every_table() {
             assert!(value("w1-2k", broker, durability, name) > 0.0, "{name}");
         }
     }
+    assert!(value("retention", "Klamm", "unsynced", "achieved_rate") > 0.0);
     assert!(value("w1-2k", "Klamm", "synced", "longest_turn_us") > 0.0);
     assert!(value("w1-2k", "Klamm", "synced", "turns") > 1.0);
     for broker in ["Klamm", "Twin"] {
@@ -93,6 +94,11 @@ fn what_cannot_be_compared_is_told_in_one_line() {
     let table = String::from_utf8_lossy(&output.stdout);
     assert!(table.contains("| Klamm |") && table.contains("## Failures"), "{table}");
 
+    if cfg!(not(feature = "librdkafka")) {
+        let (output, said) = run(&dir, "--workloads w8 --no-syncs --client librdkafka");
+        assert_eq!(output.status.code(), Some(1));
+        assert!(said.contains("this build has no librdkafka"), "{said}");
+    }
     let one_line = |peer: &str, arguments: &str, wants: &str| {
         fs::write(dir.join("peer.toml"), peer).unwrap();
         let (output, said) = run(&dir, arguments);

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::kafka::{self, Kafka};
 use crate::process::{Outcome, Process, Stop, accepts, free_ports, run};
 use crate::turns::Turns;
+use crate::workloads::Workload;
 
 /// Configs of topics.
 pub(crate) type Configs = BTreeMap<String, String>;
@@ -162,6 +163,12 @@ impl Broker {
         }
     }
 
+    /// The configs of the topics of a workload.
+    pub(crate) fn configs_for(&self, workload: &Workload, durability: Durability) -> Configs {
+        let own = workload.configs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+        self.configs(durability).cloned().unwrap_or_default().into_iter().chain(own).collect()
+    }
+
     /// How durable it is as it comes, if it can be asked for that.
     pub(crate) fn usual(&self) -> Durability {
         match &self.kind {
@@ -222,6 +229,8 @@ impl Broker {
         let Place { dir, port, admin } = place;
         let data = dir.join("data").display().to_string();
         let owned = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
+        let settings = how.settings.iter();
+        let overrides = settings.flat_map(|(k, v)| ["--override".to_owned(), format!("{k}={v}")]);
         match &self.kind {
             Kind::Klamm(path) => {
                 let mut words = vec![path.display().to_string(), "server".to_owned()];
@@ -229,13 +238,14 @@ impl Broker {
                 for setting in ["node.count=1", &listeners, &format!("log.dirs={data}")] {
                     words.extend(owned(&["--override", setting]));
                 }
+                words.extend(overrides);
                 if how.is_watched {
                     let admin = format!("admin.listener=127.0.0.1:{admin}");
                     words.extend(owned(&["--override", &admin]));
                 }
                 words
             }
-            Kind::Kafka(kafka) => kafka.words(dir),
+            Kind::Kafka(kafka) => kafka.words(dir).into_iter().chain(overrides).collect(),
             Kind::Floor(path) => {
                 let mut words = vec![path.display().to_string()];
                 match how.durability {
@@ -285,6 +295,8 @@ pub(crate) struct How<'a> {
     pub(crate) durability: Durability,
     /// For the floor, whose topic is there from the start.
     pub(crate) partitions: u32,
+    /// More settings of the server; the floor and a peer have none.
+    pub(crate) settings: &'a [(&'a str, &'a str)],
     /// Whether Klamm is to tell its metrics.
     pub(crate) is_watched: bool,
     /// Words to put before its command.

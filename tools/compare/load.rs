@@ -35,6 +35,8 @@ pub(crate) struct Loader {
     pub(crate) core: Option<usize>,
     /// Core of the broker.
     pub(crate) broker_core: Option<usize>,
+    /// The client it uses, by the name of `--client`; without one Klamm's own.
+    pub(crate) client: Option<String>,
     /// Whether instructions can be counted.
     pub(crate) counters: bool,
     /// Where the files of the runs go.
@@ -162,6 +164,7 @@ impl Loader {
         let mut command = Command::new(&self.klamm);
         command.args(["load", "--progress", "--bootstrap-server", bootstrap, "--workload"]);
         command.arg(&file).arg("--out").arg(&out).args(&job.arguments);
+        command.args(self.client.iter().flat_map(|client| ["--client", client]));
         let (process, pipe) =
             Process::start_piped("klamm load", &mut command, self.core, &out.join("load.log"))?;
         Ok(Load { process, lines: lines_of(pipe)?, words: String::new(), is_cut: false, out })

@@ -83,6 +83,9 @@ struct Options {
     /// A rate in place of those of the workloads, in records each second
     #[arg(long)]
     rate: Option<f64>,
+    /// Client of the load; librdkafka where the binary was built with that feature
+    #[arg(long, value_name = "NAME")]
+    client: Option<String>,
     /// Another broker, as a file says it
     #[arg(long, value_name = "FILE.toml")]
     peer: Vec<PathBuf>,
@@ -144,7 +147,7 @@ fn profiled(
     let klamm = klamm(options)?;
     let profile = Profile {
         broker: Broker::klamm(klamm.clone())?,
-        loader: loader(klamm, out),
+        loader: loader(klamm, options.client.clone(), out),
         durability: if options.unsynced { Durability::Unsynced } else { Durability::Synced },
         seconds: options.seconds.unwrap_or(QUICK.seconds),
         rate: options.rate,
@@ -191,6 +194,7 @@ fn within(
         rounds: count,
         seconds,
         is_pinned,
+        client: options.client.clone(),
         rate: options.rate,
         missing,
         findings,
@@ -226,7 +230,7 @@ fn rounds(options: &Options, out: &Path, stop: Stop) -> Outcome<Rounds> {
     let length = if options.quick { QUICK } else { WHOLE };
     Ok(Rounds {
         brokers,
-        loader: loader(klamm, out.join("runs")),
+        loader: loader(klamm, options.client.clone(), out.join("runs")),
         stop,
         count: options.rounds.unwrap_or(length.rounds),
         seconds: options.seconds.unwrap_or(length.seconds),
@@ -246,7 +250,7 @@ fn klamm(options: &Options) -> Outcome<PathBuf> {
 }
 
 /// Broker and load each have a core, where there are two; this process keeps to that of the load.
-fn loader(klamm: PathBuf, dir: PathBuf) -> Loader {
+fn loader(klamm: PathBuf, client: Option<String>, dir: PathBuf) -> Loader {
     let (broker_core, core) = match cpu::allowed()[..] {
         [broker, load, ..] => (Some(broker), Some(load)),
         _ => (None, None),
@@ -254,5 +258,5 @@ fn loader(klamm: PathBuf, dir: PathBuf) -> Loader {
     if let Some(core) = core {
         cpu::pin_to(core);
     }
-    Loader { klamm, core, broker_core, counters: Counters::are_there(), dir }
+    Loader { klamm, core, broker_core, client, counters: Counters::are_there(), dir }
 }

@@ -79,14 +79,14 @@ impl Profile {
         let dir = &self.loader.dir;
         let place = self.broker.place(&dir.join("data"), &self.stop)?;
         let core = self.loader.broker_core;
-        let (durability, partitions) = (self.durability, 0);
-        let how = How { core, durability, partitions, is_watched: false, before: &[] };
+        let (durability, settings) = (self.durability, workload.settings);
+        let how = How { core, durability, partitions: 0, settings, is_watched: false, before: &[] };
         let mut running = self.broker.start(&place, &how)?;
         running.wait(&self.stop)?;
         let job = Job {
             name: name.clone(),
             keys: keys.to_owned(),
-            configs: self.broker.configs(self.durability).cloned().unwrap_or_default(),
+            configs: self.broker.configs_for(workload, durability),
             arguments: self.rate.map_or(Vec::new(), |r| vec!["--rate".to_owned(), r.to_string()]),
             seconds: (WARM_UP.min(self.seconds), self.seconds),
         };

@@ -28,6 +28,8 @@ pub(crate) struct Report {
     /// Measured seconds of each run.
     pub(crate) seconds: u64,
     pub(crate) is_pinned: bool,
+    /// Client of the load, when it is not Klamm's own.
+    pub(crate) client: Option<String>,
     /// In place of the rates of the workloads.
     pub(crate) rate: Option<f64>,
     /// What was not run.
@@ -97,10 +99,11 @@ impl Report {
     /// What the tables are of, and how they were made.
     pub(crate) fn head(&self) -> Vec<String> {
         let brokers = self.brokers.iter().map(|b| format!("{} ({})", b.name, b.about));
+        let client = self.client.as_ref().map_or(String::new(), |c| format!(", client {c}"));
         let pinned = if self.is_pinned {
-            "the broker alone on one core, the load (`klamm load`) on another"
+            format!("the broker alone on one core, the load (`klamm load`{client}) on another")
         } else {
-            "not pinned: the machine has one core"
+            format!("not pinned: the machine has one core; `klamm load`{client}")
         };
         let (rounds, seconds) = (self.rounds, self.seconds);
         let rate =
@@ -142,11 +145,12 @@ impl Report {
         head
     }
 
-    /// The largest median of a value over all loads.
+    /// The largest median of a value over all loads, of either durability.
     fn largest(&self, key: &str) -> Option<f64> {
         let loads = self.workloads.iter().filter(|w| matches!(w.what, What::Load(_)));
         let medians = loads.flat_map(|w| {
-            let sides = self.sides(Durability::Synced).into_iter();
+            let all = [Durability::Synced, Durability::Unsynced].into_iter();
+            let sides = all.flat_map(|durability| self.sides(durability));
             sides.filter_map(|side| self.findings.value(w.name, side, key))
         });
         medians.map(|s| s.median).max_by(f64::total_cmp)

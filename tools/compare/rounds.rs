@@ -164,13 +164,7 @@ impl Rounds {
 
     /// Counts the syncs of each broker, with and without.
     pub(crate) fn count_syncs(&self, findings: &mut Findings) -> Outcome<()> {
-        let workload = Workload {
-            name: SYNCS,
-            title: "syncs",
-            what: What::Load(""),
-            floor_partitions: 1,
-            quick: true,
-        };
+        let workload = Workload::new(SYNCS, "syncs", What::Load("")).with_floor(1);
         for broker in &self.brokers {
             for durability in durabilities(&workload, broker) {
                 let mut visit =
@@ -234,7 +228,8 @@ impl Visit<'_> {
         let core = self.rounds.loader.broker_core;
         // The listener of the metrics is no part of what starts fast and idles small.
         let is_watched = matches!(self.workload.what, What::Load(_));
-        How { core, durability, partitions: self.workload.floor_partitions, is_watched, before }
+        let Workload { floor_partitions: partitions, settings, .. } = *self.workload;
+        How { core, durability, partitions, settings, is_watched, before }
     }
 
     fn place(&self) -> Outcome<crate::brokers::Place> {
@@ -305,7 +300,7 @@ impl Visit<'_> {
         Job {
             name: format!("{}-{}-{how}-{}", workload.name, broker.name, self.round),
             keys: keys.to_owned(),
-            configs: broker.configs(durability).cloned().unwrap_or_default(),
+            configs: broker.configs_for(workload, durability),
             arguments,
             seconds: (WARM_UP.min(self.rounds.seconds), self.rounds.seconds),
         }
@@ -451,6 +446,7 @@ fn values(m: &Measured) -> Values {
         ("others_cpu_percent", percent(&m.from, &m.to, |r| r.core.0 - r.broker).max(0.0)),
         ("stolen_cpu_percent", percent(&m.from, &m.to, |r| r.core.1)),
         ("load_cpu_seconds", m.load_cpu_seconds),
+        ("load_cpu_percent", m.load_cpu_seconds / m.to.at.since(m.from.at).as_secs_f64() * 100.0),
     ]);
     if m.records > 0.0 {
         values.insert("cpu_us_per_record", cpu * 1e6 / m.records);

@@ -27,6 +27,7 @@ pub(crate) fn markdown(report: &Report) -> String {
     drained(&mut t, report);
     start_and_idle(&mut t, report);
     highest(&mut t, report);
+    instructions(&mut t, report);
     longest_turns(&mut t, report);
     counted(&mut t, report);
     let mut errors = report.findings.errors().peekable();
@@ -184,19 +185,44 @@ fn highest(t: &mut String, report: &Report) {
             let ratio = ratio.filter(|_| side != ours).map_or(String::new(), spread);
             let _ = writeln!(
                 rows,
-                "| {} | {durability:?} | {} | {} / {} | {} | {ratio} |",
+                "| {} | {durability:?} | {} | {} / {} | {} | {} / {} | {ratio} |",
                 side_name(report, side, durability),
                 spread(rate),
                 cell("e2e_p50_ms"),
                 cell("e2e_p99_ms"),
                 cell("cpu_us_per_record"),
+                cell("broker_cpu_percent"),
+                cell("load_cpu_percent"),
             );
         }
     }
     if !rows.is_empty() {
         let head = "| broker | durability | records/s | end to end ms p50 / p99 there | CPU us/record | \
-                    Klamm / it: records/s |\n|---|---|--:|--:|--:|--:|\n";
+                    core of the broker / of the load, % | Klamm / it: records/s |\n\
+                    |---|---|--:|--:|--:|--:|--:|\n";
         let _ = write!(t, "\n## {}\n\n{head}{rows}", workload.title);
+    }
+}
+
+fn instructions(t: &mut String, report: &Report) {
+    let mut rows = String::new();
+    for durability in [Durability::Synced, Durability::Unsynced] {
+        for workload in &report.workloads {
+            for broker in &report.brokers {
+                let side = (broker.name.as_str(), durability);
+                let value = |key| report.findings.value(workload.name, side, key);
+                let both = ["user_instructions_per_record", "kernel_instructions_per_record"];
+                let [Some(user), Some(kernel)] = both.map(value) else { continue };
+                let (name, broker) = (workload.name, side_name(report, side, durability));
+                let (user, kernel) = (spread(user), spread(kernel));
+                let _ =
+                    writeln!(rows, "| {name} | {broker} | {durability:?} | {user} | {kernel} |");
+            }
+        }
+    }
+    if !rows.is_empty() {
+        let head = "| workload | broker | durability | user | kernel |\n|---|---|---|--:|--:|\n";
+        let _ = write!(t, "\n## Instructions of the broker per record\n\n{head}{rows}");
     }
 }
 

@@ -26,16 +26,26 @@ pub(crate) struct Workload {
     pub(crate) what: What,
     /// Partitions, for the floor; 0 leaves the floor out.
     pub(crate) floor_partitions: u32,
+    /// Configs of its topics, beside those of the durability.
+    pub(crate) configs: &'static [(&'static str, &'static str)],
+    /// Settings with which Klamm and Kafka are started.
+    pub(crate) settings: &'static [(&'static str, &'static str)],
     /// Whether it belongs to a quick run.
     pub(crate) quick: bool,
 }
 
 impl Workload {
-    const fn load(name: &'static str, title: &'static str, keys: &'static str) -> Self {
-        Self { name, title, what: What::Load(keys), floor_partitions: 1, quick: false }
+    /// A workload without a floor.
+    pub(crate) const fn new(name: &'static str, title: &'static str, what: What) -> Self {
+        let (configs, settings): (&[_], &[_]) = (&[], &[]);
+        Self { name, title, what, floor_partitions: 0, configs, settings, quick: false }
     }
 
-    const fn with_floor(self, floor_partitions: u32) -> Self {
+    const fn load(name: &'static str, title: &'static str, keys: &'static str) -> Self {
+        Self::new(name, title, What::Load(keys)).with_floor(1)
+    }
+
+    pub(crate) const fn with_floor(self, floor_partitions: u32) -> Self {
         Self { floor_partitions, ..self }
     }
 
@@ -78,42 +88,47 @@ pub(crate) const WORKLOADS: &[Workload] = &[
     )
     .with_floor(500),
     // The floor knows no fetch sessions: each of its fetches would name 5,000 partitions.
-    Workload::load(
+    Workload::new(
         "w5-5000",
         "1 KiB, 5,000 partitions, 2,000/s, linger 0",
-        include_str!("../workloads/w5-5000.toml"),
-    )
-    .with_floor(0),
+        What::Load(include_str!("../workloads/w5-5000.toml")),
+    ),
     Workload::load(
         "w6",
         "1 KiB, 8 partitions, 50 producers, 10,000/s",
         include_str!("../workloads/w6.toml"),
     )
     .with_floor(8),
-    Workload {
-        name: "w7",
-        title: "1 KiB, 5,000/s while a backlog of 4 GiB is read",
-        what: What::Drain {
+    Workload::new(
+        "w7",
+        "1 KiB, 5,000/s while a backlog of 4 GiB is read",
+        What::Drain {
             backlog: "record_bytes = 16384\nbatch_bytes = 524288\nrate = 16384\n",
             load: "rate = 5000\n",
         },
-        floor_partitions: 0,
-        quick: false,
-    },
-    Workload { name: "w8", title: "idle", what: What::Idle, floor_partitions: 0, quick: true },
-    Workload { name: "w9", title: "start", what: What::Start, floor_partitions: 0, quick: true },
+    ),
+    Workload::new("w8", "idle", What::Idle).in_quick(),
+    Workload::new("w9", "start", What::Start).in_quick(),
     Workload::load(
         "w10",
         "1 KiB, 16 partitions, 20,000/s, zstd",
         include_str!("../workloads/w10.toml"),
     )
     .with_floor(16),
+    Workload::new(
+        "w11",
+        "1 KiB, 16 partitions, 4 producers: highest rate with e2e p99 < 5 ms",
+        What::Highest("partitions = 16\nproducers = 4\n"),
+    )
+    .with_floor(16),
     Workload {
-        name: "w11",
-        title: "1 KiB, 16 partitions, 4 producers: highest rate with e2e p99 < 5 ms",
-        what: What::Highest("partitions = 16\nproducers = 4\n"),
-        floor_partitions: 16,
-        quick: false,
+        configs: &[("segment.bytes", "4194304"), ("retention.bytes", "8388608")],
+        settings: &[("log.retention.check.interval.ms", "1000")],
+        ..Workload::new(
+            "retention",
+            "1 KiB, 4 partitions, 20,000/s; of each 8 MiB are kept in segments of 4",
+            What::Load("rate = 20000\npartitions = 4\n"),
+        )
     },
 ];
 
