@@ -15,7 +15,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::brokers::{Configs, Running};
-use crate::measure::{Counters, Reading, resident_mb};
+use crate::measure::{Counters, Reading, keep_to, resident_mb};
 use crate::process::{Outcome, Process, Stop, now};
 use crate::turns::Turns;
 
@@ -251,8 +251,8 @@ impl Loader {
         })
     }
 
-    /// Loads `broker` until its CPU per record falls no more, or for `limit_seconds`; how long that
-    /// took, and whether it settled.
+    /// Loads `broker`, which may run on the core of the load too, until its CPU per record falls no more, or
+    /// for `limit_seconds`; how long that took, and whether it settled.
     pub(crate) fn warm_up(
         &self,
         job: &Job,
@@ -261,6 +261,11 @@ impl Loader {
         stop: &Stop,
     ) -> Outcome<(u64, bool)> {
         let job = Job { seconds: (1, limit_seconds + 60), ..job.clone() };
+        // Its compiler may have the other core too, or it would take minutes to be through.
+        let all: Vec<usize> = self.broker_core.into_iter().chain(self.core).collect();
+        if !all.is_empty() {
+            keep_to(broker.pid(), &all);
+        }
         let mut load = self.start(&job, &broker.bootstrap())?;
         let mut settling = Settling::default();
         let (mut second, mut is_settled) = (0, false);
@@ -273,6 +278,9 @@ impl Loader {
         }
         load.cut();
         load.process.wait(END);
+        if let Some(core) = self.broker_core {
+            keep_to(broker.pid(), &[core]);
+        }
         Ok((second, is_settled))
     }
 }

@@ -4,6 +4,7 @@
 //! and the kernel's workers for its rings included. A broker of several processes counts whole.
 
 use std::fs;
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -76,6 +77,24 @@ fn tree(all: &[(u32, u32)], root: u32) -> Vec<u32> {
         at += 1;
     }
     found
+}
+
+/// Lets a broker, with all threads that it has and will have, run on these cores only. Best effort.
+pub(crate) fn keep_to(root: u32, cores: &[usize]) {
+    // SAFETY: a zeroed set is an empty one, and cores that there are fit into it.
+    let set = unsafe {
+        let mut set: libc::cpu_set_t = mem::zeroed();
+        cores.iter().for_each(|&core| libc::CPU_SET(core, &mut set));
+        set
+    };
+    // A thread may start another while they are listed.
+    for pid in [(); 2].iter().flat_map(|()| tree(&processes(), root)) {
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        for thread in threads.filter_map(|t| t.file_name().to_str()?.parse().ok()) {
+            // SAFETY: the set is valid for the call.
+            unsafe { libc::sched_setaffinity(thread, size_of_val(&set), &raw const set) };
+        }
+    }
 }
 
 /// The process CPU clock of `pid`.

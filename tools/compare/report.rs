@@ -124,8 +124,8 @@ impl Report {
         if let Some(longest) = of_rows("warm_up_seconds").max_by(f64::total_cmp) {
             let (settled, all) = (of_rows("settled").sum::<f64>(), of_rows("settled").count());
             head.push(format!(
-                "A JVM was loaded before each measurement until its CPU per record fell no more and its core \
-                 was not full, {longest:.0} s at most: {settled:.0} of {all} times it got there."
+                "A JVM was loaded before each measurement, on both cores, until its CPU per record fell no more \
+                 and a core was not full, {longest:.0} s at most: {settled:.0} of {all} times it got there."
             ));
         }
         if !self.missing.is_empty() {
