@@ -64,12 +64,6 @@ const SINGLE: &[Family] = &[
         "Time that the node's thread was ready to run and waited for its core.",
         |n| cpu::run_queue_delay_ns(n.node.thread).unwrap_or(0) as f64 / 1e9,
     ),
-    (
-        "klamm_longest_turn_seconds",
-        Kind::Gauge,
-        "Processor time of the longest turn since the last scrape.",
-        |n| n.counts.metrics.longest.cpu.as_secs_f64(),
-    ),
 ];
 
 /// Which nodes answered, and what concerns the whole process.
@@ -102,23 +96,7 @@ pub(super) fn write(page: &mut Page, nodes: &[Seen<'_>]) {
             page.sample(&[("node", &node.id)], value(node));
         }
     }
-    page.family("klamm_longest_turn", Kind::Gauge, "What the longest turn did, by kind of work.");
-    for node in nodes {
-        let turn = &node.counts.metrics.longest;
-        let did = [
-            ("events", f64::from(turn.events)),
-            ("results", f64::from(turn.results)),
-            ("mail", f64::from(turn.mail)),
-            ("applied", f64::from(turn.applied)),
-            ("committed_bytes", turn.committed_bytes as f64),
-            ("requests", f64::from(turn.requests)),
-            ("request_bytes", turn.request_bytes as f64),
-            ("answers", f64::from(turn.answers)),
-        ];
-        for (kind, n) in did {
-            page.sample(&[("node", &node.id), ("did", kind)], n);
-        }
-    }
+    longest_turns(page, nodes);
     page.family("klamm_memory_bytes", Kind::Gauge, "Memory in use, by what uses it.");
     for node in nodes {
         let memory = &node.counts.memory;
@@ -172,6 +150,37 @@ fn histograms(page: &mut Page, nodes: &[Seen<'_>]) {
         for (key, requests) in node.counts.metrics.requests() {
             let name = table::find(key).map_or("", table::Api::name);
             page.sample(&[("node", &node.id), ("request", name)], requests.bytes as f64);
+        }
+    }
+}
+
+/// What took longest, and all that was done in that turn.
+fn longest_turns(page: &mut Page, nodes: &[Seen<'_>]) {
+    let help = "Processor time of the longest turn since the last scrape, the step that took most of it, and \
+                of requests the heaviest.";
+    page.family("klamm_longest_turn_seconds", Kind::Gauge, help);
+    for node in nodes {
+        let turn = &node.counts.metrics.longest;
+        let (step, key) = turn.longest_step();
+        let request = key.and_then(table::find).map_or("", table::Api::name);
+        let labels = [("node", &*node.id), ("step", step.name()), ("request", request)];
+        page.sample(&labels, turn.cpu.as_secs_f64());
+    }
+    page.family("klamm_longest_turn", Kind::Gauge, "What the longest turn did, by kind of work.");
+    for node in nodes {
+        let turn = &node.counts.metrics.longest;
+        let did = [
+            ("events", f64::from(turn.events)),
+            ("results", f64::from(turn.results)),
+            ("mail", f64::from(turn.mail)),
+            ("applied", f64::from(turn.applied)),
+            ("committed_bytes", turn.committed_bytes as f64),
+            ("requests", f64::from(turn.requests)),
+            ("request_bytes", turn.request_bytes as f64),
+            ("answers", f64::from(turn.answers)),
+        ];
+        for (kind, n) in did {
+            page.sample(&[("node", &node.id), ("did", kind)], n);
         }
     }
 }

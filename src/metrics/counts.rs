@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Histogram, Idle};
+use super::{Histogram, Idle, Turn};
 use crate::base::Moment;
 
 /// API keys and versions that are counted; none of the table lies above.
@@ -126,11 +126,11 @@ impl NodeMetrics {
     }
 
     /// A turn is over.
-    pub fn on_turn(&mut self, turn: Turn) {
+    pub fn on_turn(&mut self, turn: &Turn) {
         self.turns.record(turn.took);
         self.turns_cpu.record(turn.cpu);
         if turn.cpu > self.longest.cpu {
-            self.longest = turn;
+            self.longest = *turn;
         }
     }
 
@@ -149,32 +149,6 @@ impl NodeMetrics {
     pub fn refusals(&self) -> impl Iterator<Item = (&'static str, u64)> {
         Refusal::ALL.iter().map(|&reason| (reason.name(), self.refusals[reason as usize]))
     }
-}
-
-/// One turn: how long it took and what it did.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Turn {
-    /// From the end of its wait to the beginning of the next one.
-    pub took: Duration,
-    /// Processor time of the node's thread since the end of the turn before: without what the machine
-    /// and other threads of the core did meanwhile, but with the kernel's work in its wait.
-    pub cpu: Duration,
-    /// Events of sockets.
-    pub events: u32,
-    /// Results of the servants.
-    pub results: u32,
-    /// Mail of siblings.
-    pub mail: u32,
-    /// Partitions that it began to lead, gave up or changed.
-    pub applied: u32,
-    /// Bytes that it put into the journal's buffer.
-    pub committed_bytes: u64,
-    /// Requests.
-    pub requests: u32,
-    /// Their bytes.
-    pub request_bytes: u64,
-    /// Answers that left.
-    pub answers: u32,
 }
 
 macro_rules! refusals {
@@ -315,7 +289,7 @@ mod tests {
         let mut m = NodeMetrics::default();
         for (ms, requests) in [(3, 30), (9, 90), (5, 50)] {
             let (took, cpu) = (Duration::from_secs(1), Duration::from_millis(ms));
-            m.on_turn(Turn { took, cpu, requests, ..Turn::default() });
+            m.on_turn(&Turn { took, cpu, requests, ..Turn::default() });
         }
         assert_eq!((m.longest.requests, m.turns.count()), (90, 3));
     }

@@ -8,7 +8,9 @@ mod counts;
 mod histogram;
 mod idle;
 pub mod text;
+mod turn;
 
-pub use counts::{GroupTally, NodeMetrics, Refusal, Requests, Traffic, Turn};
+pub use counts::{GroupTally, NodeMetrics, Refusal, Requests, Traffic};
 pub use histogram::Histogram;
 pub use idle::Idle;
+pub use turn::{Step, Steps, Turn};

@@ -63,6 +63,10 @@ impl Outside for RealOutside {
         clock::now()
     }
 
+    fn ticks(&mut self) -> u64 {
+        clock::ticks()
+    }
+
     fn cpu_time(&mut self) -> Duration {
         clock::thread_cpu()
     }

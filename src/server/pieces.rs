@@ -5,6 +5,7 @@
 //! request however large never costs others more than a piece.
 
 use crate::api::{self, CloseReason, Outcome, PRODUCE};
+use crate::metrics::Step;
 use crate::net::connection::{Connection, Served};
 use crate::runtime::network::ConnectionId;
 use crate::server::turn::{Node, Outside};
@@ -60,8 +61,8 @@ impl Node {
         let Some(id) = self.in_pieces.pop_front() else { return };
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let Some(pieces) = &mut connection.pieces else { return };
-        let slot = pieces.call.slot;
-        if pieces.call.api_key == PRODUCE && self.shard.store.is_full() {
+        let (slot, key) = (pieces.call.slot, pieces.call.api_key);
+        if key == PRODUCE && self.shard.store.is_full() {
             pieces.unqueue();
             self.stalled.push(id);
             return;
@@ -75,6 +76,7 @@ impl Node {
             Ok(()) => self.hold(id, outside),
             Err(reason) => self.close_for(id, &reason, outside),
         }
+        self.work.steps.end_request(Step::Pieces, key, outside.ticks());
     }
 }
 

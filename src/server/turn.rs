@@ -20,7 +20,7 @@ use bytes::Bytes;
 
 use crate::api;
 use crate::base::{DetMap, Moment, WallMs};
-use crate::metrics::{Refusal, Turn};
+use crate::metrics::{Refusal, Step, Steps, Turn};
 use crate::net::admission::Admission;
 use crate::net::budget::Budget;
 use crate::net::connection::{Connection, Next, Served};
@@ -40,6 +40,8 @@ pub trait Outside {
     fn net(&mut self) -> &mut Self::Net;
     /// The time.
     fn now(&mut self) -> (Moment, WallMs);
+    /// A counter that grows evenly with the time, for next to nothing.
+    fn ticks(&mut self) -> u64;
     /// Processor time of this thread since it began.
     fn cpu_time(&mut self) -> Duration;
     /// Sleeps until an event, mail or `timeout` (`None`: as long as it takes); appends the events.
@@ -175,17 +177,26 @@ impl Node {
         outside.wait(timeout, &mut events)?;
         let (now, wall) = outside.now();
         self.shard.begin_turn(now, wall);
-        self.work = Turn { events: events.len() as u32, ..Turn::default() };
+        let steps = Steps::begin(outside.ticks());
+        self.work = Turn { events: events.len() as u32, steps, ..Turn::default() };
         self.collect_results(outside);
         self.collect_mail(outside);
-        for event in events.drain(..) {
-            self.on_net(event, outside);
+        self.collect_events(events, outside);
+        if self.shard.on_time() {
+            self.ends(Step::Deadlines, outside);
         }
-        self.events = events;
-        self.shard.on_time();
+        if self.shard.upkeep() {
+            self.ends(Step::Upkeep, outside);
+        }
         self.loads = self.shard.load();
+        if self.loads {
+            self.ends(Step::Load, outside);
+        }
         let applied = if self.shard.in_slice { self.shard.apply_slice() } else { 0 };
-        self.work.applied = applied as u32;
+        if applied > 0 {
+            self.work.applied = applied as u32;
+            self.ends(Step::Apply, outside);
+        }
         if self.shard.ready && !self.accepting && self.stopping_until.is_none() {
             self.accepting = true;
             outside.start_accepting();
@@ -193,38 +204,62 @@ impl Node {
         self.admit_waiting(outside);
         self.close_idle(outside);
         self.mind_memory(outside);
+        self.ends(Step::Admission, outside);
         let has_slice = self.shard.in_slice && applied == 0;
-        if has_slice && let Some((to, mut counts)) = self.shard.observe_slice() {
-            self.add_counts(&mut counts);
-            self.tell(&to, Some(counts));
-        }
         if has_slice {
-            self.shard.survey_slice();
-            self.serve_piece(outside);
+            self.serve_slice(outside);
         }
         self.serve_all(outside);
-        if has_slice {
+        if has_slice && !self.shard.missing.is_empty() {
             api::change::create_missing(&mut self.shard);
+            self.ends(Step::Create, outside);
         }
         if let Some(commit) = self.shard.store.commit(self.shard.now) {
             self.work.committed_bytes = commit.journal_bytes() as u64;
+            self.ends(Step::Commit, outside);
             outside.start_commit(commit);
+            self.work.steps.skip(outside.ticks());
         }
         self.send_all(outside);
-        self.shard.store.jobs(&mut self.jobs);
-        for job in self.jobs.drain(..) {
-            outside.start_job(job);
-        }
-        if let Some(job) = self.shard.openings.next_job(&mut self.shard.store) {
-            outside.start_opening(job);
-        }
-        self.deliver(outside);
+        self.ends(Step::Send, outside);
+        self.hand_out(outside);
         self.count(outside);
         if self.shard.failed {
             let what = "the journal or the metadata log failed; see the log for the disk's error";
             return Err(io::Error::other(what));
         }
         Ok(!self.has_stopped())
+    }
+
+    /// A step of the turn has ended.
+    fn ends(&mut self, step: Step, outside: &mut impl Outside) {
+        self.work.steps.end(step, outside.ticks());
+    }
+
+    /// Does a slice of what takes too long for one turn.
+    fn serve_slice(&mut self, outside: &mut impl Outside) {
+        if let Some((to, mut counts)) = self.shard.observe_slice() {
+            self.add_counts(&mut counts);
+            self.tell(&to, Some(counts));
+        }
+        self.ends(Step::Observe, outside);
+        self.shard.survey_slice();
+        self.ends(Step::Survey, outside);
+        self.serve_piece(outside);
+    }
+
+    /// Hands out what the servants and the siblings are to do.
+    fn hand_out(&mut self, outside: &mut impl Outside) {
+        self.shard.store.jobs(&mut self.jobs);
+        let opening = self.shard.openings.next_job(&mut self.shard.store);
+        self.ends(Step::HandOut, outside);
+        for job in self.jobs.drain(..) {
+            outside.start_job(job);
+        }
+        if let Some(job) = opening {
+            outside.start_opening(job);
+        }
+        self.deliver(outside);
     }
 
     /// Counts the turn, which ends now, and the requests that it has ended.
@@ -240,7 +275,7 @@ impl Node {
                 request.errors.all(),
             );
         }
-        self.shard.metrics.on_turn(self.work);
+        self.shard.metrics.on_turn(&self.work);
     }
 
     /// How long the next turn would wait for an event; `None`: as long as it takes.
@@ -268,39 +303,43 @@ impl Node {
             self.work.results += 1;
             self.shard.store.on_commit(done, now, &mut events);
             self.ready.append(&mut self.stalled);
+            self.ends(Step::Commits, outside);
         }
         while let Some(done) = outside.finished_job() {
             self.work.results += 1;
             self.shard.store.on_job(done, now, &mut events);
             self.ready.append(&mut self.stalled);
+            self.ends(Step::Jobs, outside);
         }
         while let Some(ended) = outside.finished_opening() {
             self.work.results += 1;
             self.shard.openings.ended();
-            let ended = match ended {
-                Ended::Found(found) => {
-                    self.shard.store.on_lookup(found, &mut events);
-                    continue;
-                }
-                Ended::Changed(change) => {
-                    self.shard.on_decided(change);
-                    continue;
-                }
-                ended => ended,
-            };
-            let Some(slot) = ended.slot() else { continue };
-            let id = ConnectionId(slot.connection);
-            // Its connection may be gone; then nobody wants it any more.
-            if let Some(connection) = self.connections.get_mut(&id) {
-                connection.opened = Some(Box::new(ended));
-                self.ready.push(id);
-            }
+            self.on_opening(ended, &mut events);
+            self.ends(Step::Openings, outside);
         }
         self.shard.store.take_events(&mut events);
-        for event in events.drain(..) {
-            self.shard.on_store_event(&event);
+        if !events.is_empty() {
+            for event in events.drain(..) {
+                self.shard.on_store_event(&event);
+            }
+            self.ends(Step::Told, outside);
         }
         self.store_events = events;
+    }
+
+    fn on_opening(&mut self, ended: Ended, events: &mut Vec<StoreEvent>) {
+        let ended = match ended {
+            Ended::Found(found) => return self.shard.store.on_lookup(found, events),
+            Ended::Changed(change) => return self.shard.on_decided(change),
+            ended => ended,
+        };
+        let Some(slot) = ended.slot() else { return };
+        let id = ConnectionId(slot.connection);
+        // Its connection may be gone; then nobody wants it any more.
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.opened = Some(Box::new(ended));
+            self.ready.push(id);
+        }
     }
 
     fn collect_mail(&mut self, outside: &mut impl Outside) {
@@ -332,7 +371,18 @@ impl Node {
                 Mail::Observe { whole: false, to } => self.tell(&to, None),
                 Mail::Stop => self.stop(outside),
             }
+            self.ends(Step::Mail, outside);
         }
+    }
+
+    fn collect_events(&mut self, mut events: Vec<NetEvent>, outside: &mut impl Outside) {
+        if !events.is_empty() {
+            for event in events.drain(..) {
+                self.on_net(event, outside);
+            }
+            self.ends(Step::Sockets, outside);
+        }
+        self.events = events;
     }
 
     fn on_net(&mut self, event: NetEvent, outside: &mut impl Outside) {
@@ -356,7 +406,9 @@ impl Node {
                     self.close_for(id, &reason, outside);
                 }
             }
+            self.ends(Step::Requests, outside);
             self.shard.answer_fetches();
+            self.ends(Step::Fetches, outside);
             let mut outbox = mem::take(&mut self.shard.outbox);
             for (slot, answer) in outbox.drain(..) {
                 let id = ConnectionId(slot.connection);
@@ -373,6 +425,7 @@ impl Node {
                 }
             }
             self.shard.outbox = outbox;
+            self.ends(Step::Answers, outside);
             if ready.is_empty() {
                 ready.append(&mut self.ready);
                 self.ready = ready;
@@ -397,9 +450,9 @@ impl Node {
             self.dirty.push(id);
             return Ok(());
         }
-        let net = outside.net();
         let (mut used, mut is_large) = (0, false);
         let wanted = loop {
+            let net = outside.net();
             let (bytes, full) = (net.received(id), self.shard.store.is_full());
             match connection.next_frame(&bytes[used..], self.limits.frame_bytes_max, full)? {
                 Next::NeedBytes(frame_bytes) => break Some(frame_bytes),
@@ -427,13 +480,14 @@ impl Node {
                         self.shard.metrics.on_request(key, version, size);
                     }
                     connection.settle(sequence, outcome, &mut self.served)?;
+                    self.work.steps.end_request(Step::Requests, key, outside.ticks());
                 }
             }
         };
         if !connection.out.is_empty() {
             self.dirty.push(id);
         }
-        net.consume(id, used);
+        outside.net().consume(id, used);
         if let Some(frame_bytes) = wanted {
             self.read_on(id, frame_bytes, outside);
         } else if is_large {

@@ -238,9 +238,10 @@ impl Shard {
         self.frame.as_ref().map_or_else(|| Bytes::copy_from_slice(part), |f| f.slice_ref(part))
     }
 
-    /// Does what is due.
-    pub fn on_time(&mut self) {
-        if self.acks.next_deadline() <= self.now {
+    /// Does what is due of requests and groups; whether anything was.
+    pub fn on_time(&mut self) -> bool {
+        let (acks, groups) = (self.acks.next_deadline(), self.groups.next_deadline());
+        if acks <= self.now {
             let mut expired = Vec::new();
             self.acks.expire(self.now, &mut expired);
             for request in expired {
@@ -248,15 +249,22 @@ impl Shard {
                 self.send(slot, answer);
             }
         }
-        if self.groups.next_deadline() <= self.now {
+        if groups <= self.now {
             self.ask_groups(Groups::on_time);
         }
-        if self.store.next_deadline() <= self.now {
-            self.store.on_time(self.now, self.wall);
-        }
+        acks.min(groups) <= self.now
     }
 
-    /// When [`Self::on_time`] or [`Self::answer_fetches`] has something to do.
+    /// Lets the store do what is due; whether anything was.
+    pub fn upkeep(&mut self) -> bool {
+        let due = self.store.next_deadline() <= self.now;
+        if due {
+            self.store.on_time(self.now, self.wall);
+        }
+        due
+    }
+
+    /// When [`Self::on_time`], [`Self::upkeep`] or [`Self::answer_fetches`] has something to do.
     pub fn next_deadline(&self) -> Moment {
         let looks = !self.observing.is_empty() || !self.surveys.is_empty();
         let waits = !self.missing.is_empty() || !self.applying.is_empty();

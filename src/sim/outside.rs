@@ -141,6 +141,10 @@ impl Outside for SimOutside {
         self.clock
     }
 
+    fn ticks(&mut self) -> u64 {
+        self.clock.0.0
+    }
+
     /// Simulated work takes none.
     fn cpu_time(&mut self) -> Duration {
         Duration::ZERO
