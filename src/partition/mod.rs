@@ -6,6 +6,7 @@
 
 pub mod append;
 pub mod epochs;
+mod known;
 pub mod leader;
 pub mod open;
 pub mod producers;

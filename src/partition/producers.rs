@@ -10,9 +10,8 @@
 //! each producer; here all that are remembered have an entry, oldest first, so that a retry of any of
 //! them is recognised after a restart too. Kafka, reading this, keeps the last one.
 
-use std::collections::VecDeque;
-
-use crate::base::{DetMap, Offset, WallMs};
+use super::known::Known;
+use crate::base::{Offset, WallMs};
 use crate::wire::batch::BatchHeader;
 
 /// Batches remembered per producer; also the most requests that an idempotent client has in flight.
@@ -23,7 +22,7 @@ const SNAPSHOT_HEAD_BYTES: usize = 10;
 const SNAPSHOT_ENTRY_BYTES: usize = 46;
 
 /// One remembered batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct KnownBatch {
     /// Sequence of its last record.
     pub last_sequence: i32,
@@ -48,20 +47,38 @@ impl KnownBatch {
 }
 
 /// What is known of one producer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Producer {
     /// Epoch of its last batch.
     pub epoch: i16,
-    /// Its last batches, oldest first.
-    pub batches: VecDeque<KnownBatch>,
     /// Time of its last batch, ms.
     pub last_timestamp: i64,
+    kept: u8,
+    last: [KnownBatch; BATCHES_KEPT],
 }
 
 impl Producer {
+    pub(super) fn new(epoch: i16, last_timestamp: i64) -> Self {
+        Self { epoch, last_timestamp, ..Self::default() }
+    }
+
+    /// Its last batches, oldest first.
+    pub fn batches(&self) -> &[KnownBatch] {
+        &self.last[..usize::from(self.kept)]
+    }
+
     /// Sequence of its last record; -1 before the first.
     pub fn last_sequence(&self) -> i32 {
-        self.batches.back().map_or(-1, |b| b.last_sequence)
+        self.batches().last().map_or(-1, |b| b.last_sequence)
+    }
+
+    fn push(&mut self, batch: KnownBatch) {
+        if usize::from(self.kept) == BATCHES_KEPT {
+            self.last.copy_within(1.., 0);
+            self.kept -= 1;
+        }
+        self.last[usize::from(self.kept)] = batch;
+        self.kept += 1;
     }
 }
 
@@ -100,10 +117,16 @@ pub enum ProducerError {
 #[error("the producer snapshot is damaged: {0}")]
 pub struct SnapshotError(&'static str);
 
-/// All producers that one partition knows.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// All producers that one partition knows. A copy shares what neither changes.
+#[derive(Debug, Clone, Default)]
 pub struct Producers {
-    known: DetMap<i64, Producer>,
+    known: Known,
+}
+
+impl PartialEq for Producers {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
 }
 
 impl Producers {
@@ -117,14 +140,14 @@ impl Producers {
     /// # Errors
     /// [`ProducerError`].
     pub fn check(&self, batch: &BatchHeader) -> Result<Sequence, ProducerError> {
-        let Some(producer) = self.known.get(&batch.producer_id) else { return Ok(Sequence::Next) };
+        let Some(producer) = self.known.find(batch.producer_id) else { return Ok(Sequence::Next) };
         let (epoch, current) = (batch.producer_epoch, producer.epoch);
         let (sequence, last) = (batch.base_sequence, producer.last_sequence());
         if epoch == current {
             let same = |b: &&KnownBatch| {
                 b.first_sequence() == sequence && b.last_sequence == batch.last_sequence()
             };
-            if let Some(known) = producer.batches.iter().find(same) {
+            if let Some(known) = producer.batches().iter().find(same) {
                 return Ok(Sequence::Duplicate(*known));
             }
         }
@@ -132,7 +155,7 @@ impl Producers {
             return Err(ProducerError::StaleEpoch { epoch, current });
         }
         let expected = if epoch > current || last == i32::MAX { 0 } else { last + 1 };
-        let begins = epoch == current && producer.batches.is_empty();
+        let begins = epoch == current && producer.batches().is_empty();
         if sequence == expected || begins {
             return Ok(Sequence::Next);
         }
@@ -141,20 +164,13 @@ impl Producers {
 
     /// A batch with a producer id was appended (or read back in recovery).
     pub fn on_append(&mut self, batch: &BatchHeader) {
-        let fresh = Producer {
-            epoch: batch.producer_epoch,
-            batches: VecDeque::new(),
-            last_timestamp: batch.max_timestamp,
-        };
-        let producer = self.known.entry(batch.producer_id).or_insert_with(|| fresh.clone());
+        let fresh = || Producer::new(batch.producer_epoch, batch.max_timestamp);
+        let producer = self.known.entry(batch.producer_id, fresh);
         if producer.epoch != batch.producer_epoch {
-            *producer = fresh;
+            *producer = fresh();
         }
         producer.last_timestamp = batch.max_timestamp;
-        if producer.batches.len() == BATCHES_KEPT {
-            producer.batches.pop_front();
-        }
-        producer.batches.push_back(KnownBatch {
+        producer.push(KnownBatch {
             last_sequence: batch.last_sequence(),
             last_offset: batch.last_offset(),
             offset_delta: batch.last_offset_delta,
@@ -162,17 +178,22 @@ impl Producers {
         });
     }
 
-    /// Forgets producers that have not written for `expiration_ms`
-    /// (`producer.id.expiration.ms`).
-    pub fn expire(&mut self, now: WallMs, expiration_ms: i64) {
-        self.known.retain(|_, p| now.0.saturating_sub(p.last_timestamp) < expiration_ms);
+    /// Forgets producers that have not written for `expiration_ms` (`producer.id.expiration.ms`), among
+    /// those from id `from` on: as many as there is `room` to look at, but for a few. Where to go on when
+    /// there is none left.
+    pub fn expire(
+        &mut self,
+        (now, expiration_ms): (WallMs, i64),
+        from: i64,
+        room: &mut usize,
+    ) -> Option<i64> {
+        let silent = |p: &Producer| now.0.saturating_sub(p.last_timestamp) >= expiration_ms;
+        self.known.sweep(from, room, silent)
     }
 
     /// All producers, by id.
     pub fn iter(&self) -> impl Iterator<Item = (i64, &Producer)> {
-        let mut ids: Vec<_> = self.known.keys().copied().collect();
-        ids.sort_unstable();
-        ids.into_iter().map(|id| (id, &self.known[&id]))
+        self.known.iter()
     }
 
     /// Number of producers.
@@ -182,14 +203,16 @@ impl Producers {
 
     /// Whether none is known.
     pub fn is_empty(&self) -> bool {
-        self.known.is_empty()
+        self.known.len() == 0
     }
 
     /// The `.snapshot` file.
     pub fn snapshot(&self) -> Vec<u8> {
-        let mut out = vec![0; SNAPSHOT_HEAD_BYTES];
+        let entries: usize = self.iter().map(|(_, p)| p.batches().len()).sum();
+        let mut out = Vec::with_capacity(SNAPSHOT_HEAD_BYTES + entries * SNAPSHOT_ENTRY_BYTES);
+        out.resize(SNAPSHOT_HEAD_BYTES, 0);
         for (id, producer) in self.iter() {
-            for batch in &producer.batches {
+            for batch in producer.batches() {
                 out.extend_from_slice(&id.to_be_bytes());
                 out.extend_from_slice(&producer.epoch.to_be_bytes());
                 out.extend_from_slice(&batch.last_sequence.to_be_bytes());
@@ -200,9 +223,8 @@ impl Producers {
                 out.extend_from_slice(&(-1_i64).to_be_bytes());
             }
         }
-        let count = ((out.len() - SNAPSHOT_HEAD_BYTES) / SNAPSHOT_ENTRY_BYTES) as i32;
         out[0..2].copy_from_slice(&SNAPSHOT_VERSION.to_be_bytes());
-        out[6..10].copy_from_slice(&count.to_be_bytes());
+        out[6..10].copy_from_slice(&(entries as i32).to_be_bytes());
         let crc = crc32c::crc32c(&out[6..]);
         out[2..6].copy_from_slice(&crc.to_be_bytes());
         out
@@ -225,7 +247,7 @@ impl Producers {
         if entries.len() != usize::try_from(count).unwrap_or(0) * SNAPSHOT_ENTRY_BYTES {
             return Err(SnapshotError("its size does not match its count"));
         }
-        let mut known = DetMap::default();
+        let mut known = Known::default();
         for e in entries.chunks_exact(SNAPSHOT_ENTRY_BYTES) {
             let i32_at = |at: usize| i32::from_be_bytes([e[at], e[at + 1], e[at + 2], e[at + 3]]);
             let i64_at = |at: usize| {
@@ -238,13 +260,11 @@ impl Producers {
                 offset_delta: i32_at(22),
                 timestamp: i64_at(26),
             };
-            let fresh = Producer { epoch, batches: VecDeque::new(), last_timestamp: 0 };
-            let producer = known.entry(i64_at(0)).or_insert(fresh);
+            let producer = known.entry(i64_at(0), || Producer::new(epoch, 0));
             producer.last_timestamp = batch.timestamp;
-            if producer.batches.len() == BATCHES_KEPT {
-                producer.batches.pop_front();
+            if batch.last_offset.0 >= 0 {
+                producer.push(batch);
             }
-            producer.batches.extend((batch.last_offset.0 >= 0).then_some(batch));
         }
         Ok(Self { known })
     }
@@ -355,9 +375,9 @@ mod tests {
     fn a_silent_producer_is_forgotten() {
         let mut producers = Producers::new();
         producers.on_append(&header(7, 3, 0, 2, 10));
-        producers.expire(WallMs(1999), 1000);
+        producers.expire((WallMs(1999), 1000), i64::MIN, &mut 9);
         assert_eq!(producers.len(), 1);
-        producers.expire(WallMs(2000), 1000);
+        producers.expire((WallMs(2000), 1000), i64::MIN, &mut 9);
         assert!(producers.is_empty());
     }
 }

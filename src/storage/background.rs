@@ -17,6 +17,7 @@ use super::files::Make;
 use super::jobs::{Done, Job, JobDone, Seal, Work, WriteWork};
 use super::log::Log;
 use super::ring::chunk_path;
+use super::segment::Segment;
 use super::store::Store;
 use super::tail::block_floor;
 use super::{LogId, StorageError, StoreEvent, files};
@@ -232,13 +233,14 @@ fn build_write(log: &mut Log, make: Option<Make>, config: &StoreConfig) -> Optio
     let written = log.progress.written.max(segment.at);
     let durable = log.progress.durable.min(segment.end());
     let from = block_floor(written).min(durable);
+    let (at, next_base) = (segment.at, next.map(|n| n.base));
     let complete = next.is_some() && log.progress.durable >= segment.end();
+    let seals = complete && durable - from <= write_bytes_max;
     work.segment = segment.base;
     work.file.clone_from(&segment.file);
-    if complete && durable - from <= write_bytes_max {
+    if seals {
         work.upto = durable;
-        work.boundary = next.map_or(log.log_end, |n| n.base);
-        work.seal = next.and_then(|n| seal(segment, n.base));
+        work.boundary = next_base.unwrap_or(log.log_end);
     } else {
         work.upto = block_floor(durable).min(from + write_bytes_max).max(written);
         work.boundary = log.boundary_at(work.upto).unwrap_or_default();
@@ -247,12 +249,13 @@ fn build_write(log: &mut Log, make: Option<Make>, config: &StoreConfig) -> Optio
         work.from = from;
         work.pieces = log.tail.pieces(from, work.upto);
         for piece in &mut work.pieces {
-            piece.0 -= segment.at;
+            piece.0 -= at;
         }
     } else {
         work.upto = work.upto.max(written);
         work.from = work.upto;
     }
+    work.seal = next_base.filter(|_| seals).and_then(|next| seal(&mut log.segments[i], next));
     let syncs = log.disk.want_sync || log.in_checkpoint;
     let idle = work.pieces.is_empty() && work.seal.is_none();
     if idle && !syncs && make.is_none() {
@@ -267,9 +270,10 @@ fn build_write(log: &mut Log, make: Option<Make>, config: &StoreConfig) -> Optio
     Some(work)
 }
 
-fn seal(segment: &super::segment::Segment, next: Offset) -> Option<Seal> {
+/// The segment is written to no more: should this fail, a restart makes anew what belongs to it.
+fn seal(segment: &mut Segment, next: Offset) -> Option<Seal> {
     let index = segment.index.clone()?;
-    let snapshot = segment.snapshot.clone();
+    let snapshot = segment.snapshot.take();
     Some(Seal { size: segment.size, index, next, snapshot })
 }
 
@@ -291,7 +295,7 @@ fn companions(log: &mut Log, i: usize, config: &StoreConfig, work: &mut WriteWor
         work.index_tail =
             Some([(8 * offsets as u64, offset_bytes), (12 * times as u64, time_bytes)]);
         log.disk.index_entries = (index.len(), index.times_len());
-        work.snapshot = Some((log.log_end, log.producers.snapshot()));
+        work.snapshot = Some((log.log_end, log.producers.clone()));
         // The checkpoint before last is what the recovery point on disk may go back to.
         let stale = log.disk.snapshots.len().saturating_sub(2);
         work.stale_snapshots = log.disk.snapshots.drain(..stale).collect();

@@ -81,7 +81,7 @@ impl Log {
         let next = self.segments.get(i + 1);
         let mut index = segment.index.clone().unwrap_or_else(|| Arc::new(Index::new(segment.base)));
         Arc::make_mut(&mut index).seal();
-        let newest = next.is_none().then(|| self.producers.snapshot());
+        let newest = next.is_none().then(|| self.producers.clone());
         let work = WriteWork {
             dir: self.dir.clone(),
             make: None,

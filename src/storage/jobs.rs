@@ -18,6 +18,7 @@ use super::scan::{self, Expect};
 use super::segment::{Kind, file_path};
 use super::tail::block_floor;
 use crate::base::{AlignedBuf, BLOCK_BYTES, Offset, TopicId};
+use crate::partition::producers::Producers;
 use crate::runtime::disk::{Access, BackJob, Disk, DiskFile, ReadSpec};
 use crate::wire::batch::{BatchError, BatchHeader};
 
@@ -252,7 +253,7 @@ pub(super) struct WriteWork {
     /// Content of the leader epoch checkpoint.
     pub(super) epochs: Option<String>,
     /// Producer snapshot to write, by offset.
-    pub(super) snapshot: Option<(Offset, Vec<u8>)>,
+    pub(super) snapshot: Option<(Offset, Producers)>,
     /// Producer snapshots that newer ones replace.
     pub(super) stale_snapshots: Vec<Offset>,
 }
@@ -263,7 +264,7 @@ pub(super) struct Seal {
     pub(super) index: Arc<Index>,
     /// Base of the next segment, with the producers there.
     pub(super) next: Offset,
-    pub(super) snapshot: Option<Vec<u8>>,
+    pub(super) snapshot: Option<Producers>,
 }
 
 impl WriteWork {
@@ -304,12 +305,12 @@ impl WriteWork {
         }
         if let Some(seal) = &self.seal {
             write_index(disk, &self.dir, self.segment, &seal.index)?;
-            if let Some(bytes) = &seal.snapshot {
-                files::write(disk, &file_path(&self.dir, seal.next, Kind::Snapshot), bytes)?;
+            if let Some(producers) = &seal.snapshot {
+                write_snapshot(disk, &self.dir, seal.next, producers)?;
             }
         }
-        if let Some((offset, bytes)) = &self.snapshot {
-            files::write(disk, &file_path(&self.dir, *offset, Kind::Snapshot), bytes)?;
+        if let Some((offset, producers)) = &self.snapshot {
+            write_snapshot(disk, &self.dir, *offset, producers)?;
         }
         if let Some(text) = &self.epochs {
             files::replace(disk, &self.dir.join(files::EPOCHS), text.as_bytes())?;
@@ -321,6 +322,23 @@ impl WriteWork {
         let named = self.seal.is_some() || self.snapshot.is_some() || self.epochs.is_some();
         if named { files::sync_dir(disk, &self.dir) } else { Ok(()) }
     }
+
+    /// Gives back what only the job needs: there may be very many producers, too many for a turn.
+    fn let_go(&mut self) {
+        self.snapshot = None;
+        if let Some(seal) = &mut self.seal {
+            seal.snapshot = None;
+        }
+    }
+}
+
+fn write_snapshot(
+    disk: &dyn Disk,
+    dir: &Path,
+    offset: Offset,
+    producers: &Producers,
+) -> Result<(), StorageError> {
+    files::write(disk, &file_path(dir, offset, Kind::Snapshot), &producers.snapshot())
 }
 
 /// Writes whole blocks as they lie, and an unfinished one padded with zeros.
@@ -450,8 +468,9 @@ impl BackJob for Job {
                 let index = work.run(disk);
                 Done::Index(work, index)
             }
-            Work::Write(work) => {
+            Work::Write(mut work) => {
                 let file = work.run(disk);
+                work.let_go();
                 Done::Write(work, file)
             }
             Work::Remove(paths) => Done::Removed(remove(disk, &paths)),

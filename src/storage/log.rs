@@ -295,7 +295,7 @@ impl Log {
 
     /// Begins a new segment at the log end.
     pub(super) fn roll(&mut self, wall: WallMs) {
-        let snapshot = self.producers.snapshot();
+        let snapshot = self.producers.clone();
         let base = self.log_end;
         let active = self.active_mut();
         active.snapshot = Some(snapshot);

@@ -115,7 +115,7 @@ impl Store {
             checkpoint_wanted: false,
             checkpoint_bytes: 0,
             retention_at: Moment::default(),
-            retention_next: 0,
+            retention_next: super::retention::Search::FIRST,
             wall,
             full: false,
             failed: false,

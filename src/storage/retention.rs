@@ -4,6 +4,8 @@
 //! active one goes only after a roll, and only when it holds something. The log start moves at
 //! once; the segments go when the new log start is in the journal.
 
+use std::time::Duration;
+
 use super::LogId;
 use super::commit::Meta;
 use super::error::StorageError;
@@ -12,8 +14,25 @@ use super::segment::{Kind, file_path};
 use super::store::Store;
 use crate::base::{Moment, Offset, WallMs};
 
-/// Logs that one call of [`Store::on_time`] looks at.
-const LOGS_PER_TURN: usize = 64;
+/// Logs that one step of the search looks at.
+const LOGS_PER_STEP: usize = 64;
+/// Producers that it looks at, about.
+const PRODUCERS_PER_STEP: usize = 1024;
+/// From one step to the next.
+const STEP_EVERY: Duration = Duration::from_micros(200);
+
+/// Where the next step of a search goes on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Search {
+    /// Logs before this one are done.
+    log: usize,
+    /// Producers of that log before this one are.
+    producer: i64,
+}
+
+impl Search {
+    pub(super) const FIRST: Self = Self { log: 0, producer: i64::MIN };
+}
 
 impl Store {
     /// Time has passed: checkpoints by age, retention, producers that fell silent.
@@ -24,19 +43,29 @@ impl Store {
         if self.retention_at > now {
             return;
         }
-        let expiration_ms = self.config.producer_expiration_ms;
-        let upto = (self.retention_next + LOGS_PER_TURN).min(self.logs.len());
-        for i in self.retention_next..upto {
-            if let Some(log) = &mut self.logs[i] {
-                log.producers.expire(wall, expiration_ms);
-                self.retain_log(LogId(i as u32));
-            }
-        }
-        self.retention_next = upto;
-        if upto == self.logs.len() {
-            self.retention_next = 0;
+        self.retention_next = self.search(self.retention_next);
+        self.retention_at = now + STEP_EVERY;
+        if self.retention_next.log == self.logs.len() {
+            self.retention_next = Search::FIRST;
             self.retention_at = now.plus_ms(self.config.retention_check_ms);
         }
+    }
+
+    /// One step of the search for what is too old.
+    fn search(&mut self, from: Search) -> Search {
+        let silence = (self.wall, self.config.producer_expiration_ms);
+        let (mut producer, mut room) = (from.producer, PRODUCERS_PER_STEP);
+        let upto = (from.log + LOGS_PER_STEP).min(self.logs.len());
+        for i in from.log..upto {
+            if let Some(log) = &mut self.logs[i] {
+                if let Some(producer) = log.producers.expire(silence, producer, &mut room) {
+                    return Search { log: i, producer };
+                }
+                self.retain_log(LogId(i as u32));
+            }
+            producer = i64::MIN;
+        }
+        Search { log: upto, ..Search::FIRST }
     }
 
     /// Applies the retention of one log; asks for the index of a segment whose age it tells.

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use super::index::Index;
 use super::tail::block_ceil;
 use crate::base::{Offset, WallMs};
+use crate::partition::producers::Producers;
 use crate::runtime::disk::DiskFile;
 
 /// A segment as the store knows it.
@@ -36,7 +37,7 @@ pub(super) struct Segment {
     /// When it was made or last appended to.
     pub(super) modified: WallMs,
     /// Producers as they were when the next segment began.
-    pub(super) snapshot: Option<Vec<u8>>,
+    pub(super) snapshot: Option<Producers>,
 }
 
 impl Segment {

@@ -20,6 +20,7 @@ use super::laid::Laid;
 use super::log::{Append, Appended, Log, Queue};
 use super::lookups::Lookups;
 use super::removals::{Removal, Removals};
+use super::retention::Search;
 use super::ring::Ring;
 use super::windows::Windows;
 use super::{LogId, StoreEvent};
@@ -104,8 +105,8 @@ pub struct Store {
     pub(super) checkpoint_wanted: bool,
     pub(super) checkpoint_bytes: u64,
     pub(super) retention_at: Moment,
-    /// Next log that the running retention sweep looks at.
-    pub(super) retention_next: usize,
+    /// Where the running search for what is too old goes on.
+    pub(super) retention_next: Search,
     pub(super) wall: WallMs,
     pub(super) full: bool,
     pub(super) failed: bool,

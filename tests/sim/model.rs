@@ -81,7 +81,7 @@ impl ModelLog {
         }
         for (id, producer) in producers.iter() {
             let known = log.producers().iter().find(|p| p.0 == id).map(|p| p.1.last_sequence());
-            let there = producer.batches.back().is_some_and(|b| b.last_offset >= log.log_start());
+            let there = producer.batches().last().is_some_and(|b| b.last_offset >= log.log_start());
             let same = known == Some(producer.last_sequence());
             assert!(same || !there, "{}: producer {id} at {known:?}", self.topic);
         }
