@@ -121,11 +121,11 @@ impl Store {
         }
         match (done, log) {
             (Done::Read(work, end), Some(id)) => self.on_read(id, &work, end, out),
-            (Done::Index(work, index), Some(id)) => self.on_index(id, &work, index, out),
+            (Done::Index(work, index), Some(id)) => self.on_index(id, &work, index, now, out),
             (Done::Write(work, file), Some(id)) => self.on_write(id, *work, file, out),
             // Without the mark the damage is found again.
             (Done::Fenced(Err(error)), _) => tracing::warn!(%error, "damage could not be noted"),
-            (Done::Removed(Err(error)), Some(id)) => self.fail(id, error, out),
+            (Done::Removed(removed), Some(id)) => self.on_removed(id, removed, out),
             (Done::LogRemoved(dir, result), _) => self.on_log_removed(&dir, result, out),
             (Done::Chunk(Ok(file)), _) => self.ring.on_chunk(file),
             (Done::Checkpoint(upto, Ok(())), _) => self.on_checkpoint(upto, now),
@@ -169,8 +169,24 @@ impl Store {
     pub(super) fn start_removing_files(&mut self, id: LogId) {
         let Some(log) = self.log_mut(id) else { return };
         if !log.disk.writing && !log.disk.remove.is_empty() {
+            log.disk.removing = true;
             let work = Work::Remove(std::mem::take(&mut log.disk.remove));
             self.queues.urgent.push_back(Job { log: Some(id), work });
+        }
+    }
+
+    fn on_removed(
+        &mut self,
+        id: LogId,
+        removed: Result<(), StorageError>,
+        out: &mut Vec<StoreEvent>,
+    ) {
+        if let Some(log) = self.log_mut(id) {
+            log.disk.removing = false;
+        }
+        match removed {
+            Ok(()) => self.drop_some(id),
+            Err(error) => self.fail(id, error, out),
         }
     }
 
@@ -222,9 +238,9 @@ fn build_write(log: &mut Log, make: Option<Make>, config: &StoreConfig) -> Optio
         stale_snapshots: Vec::new(),
     };
     if let Some(base) = log.disk.want_file.take()
-        && let Some(segment) = log.segments.iter().find(|s| s.base == base && s.file.is_none())
+        && log.segment_from(base).is_some_and(|i| log.segments[i].file.is_none())
     {
-        work.segment = segment.base;
+        work.segment = base;
         return Some(work);
     }
     let i = log.segments.partition_point(|s| s.sealed);
@@ -327,7 +343,7 @@ impl Log {
         if let Some((upto, boundary)) = work.sync {
             self.progress.on_synced(upto, boundary);
         }
-        let Some(i) = self.segments.iter().position(|s| s.base == work.segment) else { return };
+        let Some(i) = self.segment_from(work.segment) else { return };
         if let Some(seal) = work.seal {
             let at = self.segments[i].next_at();
             let segment = &mut self.segments[i];

@@ -126,8 +126,12 @@ pub(super) struct OnDisk {
     pub(super) index_entries: (usize, usize),
     /// Snapshots taken by checkpoints, oldest first.
     pub(super) snapshots: Vec<Offset>,
+    /// Segments that begin before this offset are to go.
+    pub(super) first: Offset,
     /// Files to remove when no write job is out.
     pub(super) remove: Vec<PathBuf>,
+    /// A job that removes some is out.
+    pub(super) removing: bool,
 }
 
 /// Blocks that are in a segment and that no commit promises yet.
@@ -270,6 +274,12 @@ impl Log {
     /// The segment that holds `offset`, by index; the first one for offsets before it.
     pub(super) fn segment_of(&self, offset: Offset) -> usize {
         self.segments.partition_point(|s| s.base <= offset).saturating_sub(1)
+    }
+
+    /// The segment that begins with `base`, by index.
+    pub(super) fn segment_from(&self, base: Offset) -> Option<usize> {
+        let i = self.segments.partition_point(|s| s.base < base);
+        self.segments.get(i).filter(|s| s.base == base).map(|_| i)
     }
 
     /// The segment that position `at` lies in, by index.

@@ -18,7 +18,7 @@ use super::segment::{Kind, file_path};
 use super::store::Store;
 use super::windows::Window;
 use super::{LogId, StoreEvent};
-use crate::base::Offset;
+use crate::base::{Moment, Offset};
 use crate::wire::batch::{self, BatchHeader};
 
 /// Indexes of sealed segments that are kept in memory.
@@ -203,7 +203,7 @@ impl Store {
     ) {
         self.queues.reading.retain(|r| *r != (id, work.segment, work.from));
         let Some(log) = self.log(id) else { return };
-        let Some(i) = log.segments.iter().position(|s| s.base == work.segment) else {
+        let Some(i) = log.segment_from(work.segment) else {
             out.push(StoreEvent::Readable { log: id });
             return;
         };
@@ -269,11 +269,13 @@ impl Store {
         id: LogId,
         work: &IndexWork,
         loaded: Result<Loaded, StorageError>,
+        now: Moment,
         out: &mut Vec<StoreEvent>,
     ) {
         self.queues.loading.retain(|l| *l != (id, work.segment));
         let Some(log) = self.log_mut(id) else { return };
-        if let Some(segment) = log.segments.iter_mut().find(|s| s.base == work.segment) {
+        if let Some(i) = log.segment_from(work.segment) {
+            let segment = &mut log.segments[i];
             let Loaded { index, upto, damage } = match loaded {
                 Ok(loaded) => loaded,
                 Err(error) => return self.fail(id, error, out),
@@ -295,7 +297,7 @@ impl Store {
             }
         }
         out.push(StoreEvent::Readable { log: id });
-        self.retain_log(id);
+        self.retain_log(id, now);
     }
 
     /// Keeps the index of a sealed segment, and lets go of the one that was kept longest.
@@ -306,9 +308,9 @@ impl Store {
         }
         let Some((id, base)) = self.queues.loaded.pop_front() else { return };
         if let Some(log) = self.log_mut(id)
-            && let Some(segment) = log.segments.iter_mut().find(|s| s.base == base && s.sealed)
+            && let Some(i) = log.segment_from(base).filter(|&i| log.segments[i].sealed)
         {
-            segment.index = None;
+            log.segments[i].index = None;
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Kafka's rules: whole segments, oldest first; a segment is as old as its largest timestamp; the
 //! active one goes only after a roll, and only when it holds something. The log start moves at
-//! once; the segments go when the new log start is in the journal.
+//! once; the segments go when the new log start is in the journal, a few at a time, and so their files.
 
 use std::time::Duration;
 
@@ -18,7 +18,9 @@ use crate::base::{Moment, Offset, WallMs};
 const LOGS_PER_STEP: usize = 64;
 /// Producers that it looks at, about.
 const PRODUCERS_PER_STEP: usize = 1024;
-/// From one step to the next.
+/// Segments that a log lets go of at a time: their files are named in a turn.
+const SEGMENTS_PER_STEP: usize = 16;
+/// From one step of the search to the next.
 const STEP_EVERY: Duration = Duration::from_micros(200);
 
 /// Where the next step of a search goes on.
@@ -43,7 +45,7 @@ impl Store {
         if self.retention_at > now {
             return;
         }
-        self.retention_next = self.search(self.retention_next);
+        self.retention_next = self.search(self.retention_next, now);
         self.retention_at = now + STEP_EVERY;
         if self.retention_next.log == self.logs.len() {
             self.retention_next = Search::FIRST;
@@ -52,7 +54,7 @@ impl Store {
     }
 
     /// One step of the search for what is too old.
-    fn search(&mut self, from: Search) -> Search {
+    fn search(&mut self, from: Search, now: Moment) -> Search {
         let silence = (self.wall, self.config.producer_expiration_ms);
         let (mut producer, mut room) = (from.producer, PRODUCERS_PER_STEP);
         let upto = (from.log + LOGS_PER_STEP).min(self.logs.len());
@@ -61,7 +63,7 @@ impl Store {
                 if let Some(producer) = log.producers.expire(silence, producer, &mut room) {
                     return Search { log: i, producer };
                 }
-                self.retain_log(LogId(i as u32));
+                self.retain_log(LogId(i as u32), now);
             }
             producer = i64::MIN;
         }
@@ -69,20 +71,24 @@ impl Store {
     }
 
     /// Applies the retention of one log; asks for the index of a segment whose age it tells.
-    pub(super) fn retain_log(&mut self, id: LogId) {
+    pub(super) fn retain_log(&mut self, id: LogId, now: Moment) {
         let wall = self.wall;
         let Some(log) = self.log_mut(id) else { return };
         if log.failed {
             return;
         }
         match log.expired(wall) {
-            Expired::Segments(count) => self.drop_segments(id, count),
-            Expired::Unknown(i) => self.load_index(id, i),
+            Expired::Segments(count) => self.drop_segments(id, count, now),
+            Expired::Unknown(i) => {
+                // Its index may push out those of the segments before it.
+                self.drop_segments(id, i, now);
+                self.load_index(id, i);
+            }
         }
     }
 
-    /// Drops the oldest `count` segments, the active one after a roll.
-    fn drop_segments(&mut self, id: LogId, count: usize) {
+    /// Drops the oldest `count` segments, the active one after a roll. No commit is made for it.
+    fn drop_segments(&mut self, id: LogId, count: usize, now: Moment) {
         let wall = self.wall;
         let Some(log) = self.log_mut(id) else { return };
         if count == 0 {
@@ -94,7 +100,8 @@ impl Store {
         let start = log.segments[count].base;
         if start > log.log_start {
             self.move_log_start(id, start);
-            self.metas_deadline = Moment::default();
+            let deadline = now.plus_ms(self.config.lazy_flush_ms);
+            self.metas_deadline = self.metas_deadline.min(deadline);
         }
     }
 
@@ -129,6 +136,8 @@ impl Store {
         log.changed = true;
         let first = log.segments[log.segment_of(start.min(log.durable_end))].base;
         let (tp, topic) = (log.tp, std::sync::Arc::clone(&log.topic));
+        // It takes the place of one that is behind it.
+        self.metas.pop_back_if(|(.., meta)| matches!(meta, Meta::LogStart(of, ..) if *of == id));
         self.metas.push_back((tp, topic, Meta::LogStart(id, start, first)));
     }
 
@@ -138,7 +147,21 @@ impl Store {
         let Some(log) = self.logs[id.0 as usize].as_deref_mut() else { return };
         log.epochs.truncate_start(start);
         log.epochs_dirty = true;
-        while log.segments.len() > 1 && log.segments[0].base < first {
+        log.disk.first = log.disk.first.max(first);
+        self.windows.forget(id);
+        self.drop_some(id);
+    }
+
+    /// Lets go of some of the segments that are to go; of more when the files of these are removed.
+    pub(super) fn drop_some(&mut self, id: LogId) {
+        let Some(log) = self.logs[id.0 as usize].as_deref_mut() else { return };
+        if log.disk.removing || !log.disk.remove.is_empty() {
+            return;
+        }
+        for _ in 0..SEGMENTS_PER_STEP {
+            if log.segments.len() < 2 || log.segments[0].base >= log.disk.first {
+                break;
+            }
             let Some(gone) = log.segments.pop_front() else { break };
             let kinds = [Kind::Log, Kind::Index, Kind::TimeIndex, Kind::Snapshot];
             log.disk.remove.extend(kinds.map(|kind| file_path(&log.dir, gone.base, kind)));
@@ -154,7 +177,6 @@ impl Store {
         if had && log.tail.chunks.is_empty() {
             self.memory.tail_gone();
         }
-        self.windows.forget(id);
         self.start_removing_files(id);
     }
 }
@@ -164,25 +186,29 @@ impl Store {
 enum Expired {
     /// So many of the oldest segments go.
     Segments(usize),
-    /// That depends on the index of this one.
+    /// Those before this one go, and it depends on its index whether more do.
     Unknown(usize),
 }
 
 impl Log {
     fn expired(&self, wall: WallMs) -> Expired {
         let (config, last) = (&self.config, self.segments.len() - 1);
-        let mut excess = i128::from(self.size_bytes()) - i128::from(config.retention_bytes.max(0));
-        for (i, segment) in self.segments.iter().enumerate() {
+        // Those before the log start are on their way out.
+        let first = self.segment_of(self.log_start);
+        let by_size = config.delete && config.retention_bytes >= 0;
+        let mut excess = 0;
+        if by_size {
+            let bytes: u64 = self.segments.range(first..).map(|s| s.size).sum();
+            excess = bytes.cast_signed() - config.retention_bytes;
+        }
+        for (i, segment) in self.segments.iter().enumerate().skip(first) {
             let next = self.segments.get(i + 1).map_or(self.log_end, |s| s.base);
             if next > self.durable_end || (i == last && segment.size == 0) {
                 return Expired::Segments(i);
             }
-            if i < last && next <= self.log_start {
-                continue;
-            }
-            let too_many = config.retention_bytes >= 0 && excess >= i128::from(segment.size);
-            excess -= i128::from(segment.size);
-            if config.delete && too_many {
+            let too_many = by_size && excess >= segment.size.cast_signed();
+            excess -= segment.size.cast_signed();
+            if too_many {
                 continue;
             }
             if !config.delete || config.retention_ms < 0 {

@@ -9,6 +9,7 @@ mod files;
 mod full;
 mod model;
 mod node;
+mod retention;
 mod seeds;
 mod world;
 
