@@ -94,12 +94,18 @@ impl<R> Appends<R> {
         then: Then<R>,
         now: Moment,
         out: &mut Vec<Effect<R>>,
-    ) {
+    ) -> Ticket {
         let ticket = self.next;
         self.next = Ticket(ticket.0 + 1);
         let pending = Pending { partition, records: records.clone(), since: now, then };
         self.pending.insert(ticket, pending);
         out.push(Effect::Append { partition, records, ticket });
+        ticket
+    }
+
+    /// Whether the shard has not reported this one yet.
+    pub(super) fn is_pending(&self, ticket: Ticket) -> bool {
+        self.pending.contains_key(&ticket)
     }
 
     /// Keys of the group's offsets that are on their way to the log.

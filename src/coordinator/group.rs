@@ -146,7 +146,7 @@ pub(super) struct Group<R> {
     pub(super) assigned: bool,
     pub(super) join_timer: Timer,
     pub(super) sync_timer: Timer,
-    /// `None` when the members' metadata does not say.
+    /// In order; `None` when the members' metadata does not say.
     pub(super) subscribed: Option<Vec<Arc<str>>>,
     /// Topic -> partition -> offset.
     pub(super) offsets: BTreeMap<Arc<str>, BTreeMap<i32, CommittedOffset>>,
@@ -327,7 +327,7 @@ impl<R> Group<R> {
     /// Whether members read the topic; a consumer group that cannot tell is taken to read all.
     pub(super) fn is_subscribed_to(&self, topic: &str) -> bool {
         match &self.subscribed {
-            Some(topics) => topics.iter().any(|t| &**t == topic),
+            Some(topics) => topics.binary_search_by(|t| (**t).cmp(topic)).is_ok(),
             None => self.is_consumer(),
         }
     }

@@ -52,6 +52,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::base::Moment;
 use crate::config::GroupLimits;
 use crate::coordinator::appends::{Appends, Then};
+use crate::coordinator::expiry::Sweep;
 use crate::coordinator::group::{Group, State};
 use crate::coordinator::ids::MemberIds;
 use crate::coordinator::timers::{Due, Timer, Timers};
@@ -80,6 +81,8 @@ struct Partition<R> {
     failed: bool,
     groups: GroupMap<R>,
     expiry: Timer,
+    /// The look for expired offsets that goes on.
+    sweep: Option<Sweep>,
 }
 
 impl<R> Partition<R> {
@@ -114,8 +117,8 @@ struct Env<'a, R> {
 }
 
 impl<R> Env<'_, R> {
-    fn append(&mut self, records: Vec<Record>, then: Then<R>) {
-        self.shared.appends.begin(self.partition, records, then, self.at.now, self.out);
+    fn append(&mut self, records: Vec<Record>, then: Then<R>) -> Ticket {
+        self.shared.appends.begin(self.partition, records, then, self.at.now, self.out)
     }
 }
 
@@ -166,6 +169,7 @@ impl<R> Groups<R> {
             failed: false,
             groups: GroupMap::default(),
             expiry: Timer::default(),
+            sweep: None,
         };
         self.partitions.insert(partition, fresh);
     }
