@@ -33,6 +33,15 @@ const SINGLE: &[Family] = &[
     ("klamm_checkpoints_total", Kind::Counter, "Checkpoints of the journal.", |n| {
         n.counts.store.checkpoints as f64
     }),
+    ("klamm_scrubbed_bytes_total", Kind::Counter, "Bytes of old segments read back.", |n| {
+        n.counts.store.scrubbed_bytes as f64
+    }),
+    (
+        "klamm_scrub_damages_total",
+        Kind::Counter,
+        "How often what was read back was damaged; the log says where.",
+        |n| n.counts.store.scrub_damages as f64,
+    ),
     ("klamm_cache_hits_total", Kind::Counter, "Reads served from memory.", |n| {
         n.counts.store.cache_hits as f64
     }),

@@ -35,6 +35,8 @@ pub struct ServerConfig {
     pub journal_bytes: u64,
     /// Batches that a node keeps in memory.
     pub cache_bytes: u64,
+    /// Bytes of old segments that a node reads back in a second; 0 for none.
+    pub scrub_bytes_per_second: u64,
     /// Memory of a node for requests, answers, cache and fetch sessions.
     pub memory_bytes: u64,
     /// Bytes of requests that a node holds; `None` is no bound of their own.
@@ -207,6 +209,7 @@ impl ServerConfig {
         self.log_dirs = dirs.split(',').map(PathBuf::from).collect();
         self.journal_bytes = size("journal.bytes") as u64;
         self.cache_bytes = size("cache.bytes") as u64;
+        self.scrub_bytes_per_second = size("scrub.bytes.per.second") as u64;
         self.queued_request_bytes_max = positive("queued.max.request.bytes").filter(|&b| b > 0);
         self.auto_create_topics = layers.bool("auto.create.topics.enable");
         self.delete_topics = layers.bool("delete.topic.enable");

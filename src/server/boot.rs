@@ -237,6 +237,7 @@ fn seeds(config: &ServerConfig, dirs: &DataDirs) -> Result<Seeds, ServerError> {
         let store = StoreConfig {
             journal_bytes: config.journal_bytes,
             cache_bytes: config.cache_bytes as usize,
+            scrub_bytes_per_second: config.scrub_bytes_per_second,
             retention_check_ms: config.log_retention_check_interval_ms,
             producer_expiration_ms: NodeLimits::of(&Layers::of_server(&config))
                 .producer_id_expiration_ms,

@@ -50,7 +50,7 @@ impl Store {
         }
     }
 
-    /// Urgent jobs first; then reads and writes by turns.
+    /// Urgent jobs first; then reads and writes by turns; last the scrub.
     fn next_job(&mut self) -> Option<Job> {
         if let Some(job) = self.queues.urgent.pop_front() {
             return Some(job);
@@ -78,7 +78,7 @@ impl Store {
                 return Some(Job { log: Some(id), work: Work::Write(Box::new(work)) });
             }
         }
-        self.next_read()
+        self.next_read().or_else(|| self.next_window())
     }
 
     fn next_read(&mut self) -> Option<Job> {
@@ -121,6 +121,7 @@ impl Store {
         }
         match (done, log) {
             (Done::Read(work, end), Some(id)) => self.on_read(id, &work, end, out),
+            (Done::Scrubbed(work, good), Some(id)) => self.on_scrubbed(id, &work, good, now, out),
             (Done::Index(work, index), Some(id)) => self.on_index(id, &work, index, now, out),
             (Done::Write(work, file), Some(id)) => self.on_write(id, *work, file, out),
             // Without the mark the damage is found again.

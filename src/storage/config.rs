@@ -53,6 +53,8 @@ pub struct StoreConfig {
     pub lazy_flush_ms: i64,
     /// ...and most that it leaves unsynced.
     pub lazy_flush_bytes: u64,
+    /// Bytes that the scrub reads in a second; 0 for no scrub.
+    pub scrub_bytes_per_second: u64,
     /// `log.retention.check.interval.ms`.
     pub retention_check_ms: i64,
     /// `producer.id.expiration.ms`.
@@ -85,6 +87,7 @@ impl StoreConfig {
             index_entries_min: 256,
             lazy_flush_ms: 1_000,
             lazy_flush_bytes: 1 << 20,
+            scrub_bytes_per_second: 1 << 20,
             retention_check_ms: 300_000,
             producer_expiration_ms: 86_400_000,
         }

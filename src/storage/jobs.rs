@@ -15,6 +15,7 @@ use super::fence::Fence;
 use super::files::{self, Make};
 use super::index::Index;
 use super::scan::{self, Expect};
+use super::scrub::{Reached, ScrubWork};
 use super::segment::{Kind, file_path};
 use super::tail::block_floor;
 use crate::base::{AlignedBuf, BLOCK_BYTES, Offset, TopicId};
@@ -40,6 +41,7 @@ pub struct JobDone {
 /// The kinds of work.
 pub(super) enum Work {
     Read(ReadWork),
+    Scrub(ScrubWork),
     LoadIndex(IndexWork),
     Write(Box<WriteWork>),
     /// Files that are needed no more.
@@ -55,6 +57,7 @@ pub(super) enum Work {
 /// The kinds of results.
 pub(super) enum Done {
     Read(ReadWork, Result<ReadEnd, StorageError>),
+    Scrubbed(ScrubWork, Result<Option<Reached>, StorageError>),
     Index(IndexWork, Result<Loaded, StorageError>),
     Write(Box<WriteWork>, Result<Arc<dyn DiskFile>, StorageError>),
     Removed(Result<(), StorageError>),
@@ -442,6 +445,7 @@ impl BackJob for Job {
     fn as_read(&self) -> Option<ReadSpec> {
         match &self.work {
             Work::Read(read) => Some(read.spec()),
+            Work::Scrub(scrub) => Some(scrub.spec()),
             _ => None,
         }
     }
@@ -453,6 +457,10 @@ impl BackJob for Job {
                 let end = work.verify(read);
                 JobDone { log, done: Done::Read(work, end) }
             }
+            Work::Scrub(work) => {
+                let good = work.verify(read);
+                JobDone { log, done: Done::Scrubbed(work, good) }
+            }
             _ => JobDone { log, done: Done::Removed(Ok(())) },
         }
     }
@@ -463,6 +471,10 @@ impl BackJob for Job {
             Work::Read(work) => {
                 let end = work.verify(read_spec(disk, &work.spec()));
                 Done::Read(work, end)
+            }
+            Work::Scrub(work) => {
+                let good = work.verify(read_spec(disk, &work.spec()));
+                Done::Scrubbed(work, good)
             }
             Work::LoadIndex(work) => {
                 let index = work.run(disk);

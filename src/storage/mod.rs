@@ -14,7 +14,7 @@
 //! [`StoreEvent`]s. Files: [`store`] the logs and appends; `commits`, `commit`, `journal`, `ring`
 //! group commit and its space; `background`, `jobs` the work of the back; `checkpoint`; `read`,
 //! `lookup`, `lookups`, `windows` reads; `retention`; `open`, `replay`, `missing`, `load` recovery; `close` the clean
-//! stop; `fence` the mark of a damaged log; `laid` large batches; `log`, `segment`, `tail`, `index`, `progress`, `cache` the
+//! stop; `scrub` what nobody reads; `fence` the mark of a damaged log; `laid` large batches; `log`, `segment`, `tail`, `index`, `progress`, `cache` the
 //! parts of a log.
 //!
 //! Invariants:
@@ -57,6 +57,7 @@ mod replay;
 mod retention;
 mod ring;
 mod scan;
+mod scrub;
 mod segment;
 pub mod store;
 mod stray;

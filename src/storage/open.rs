@@ -20,6 +20,7 @@ use super::lookups::Lookups;
 use super::removals::Removals;
 use super::replay::{LogDir, Replay};
 use super::ring::{Ring, chunk_path};
+use super::scrub::Scrub;
 use super::segment::{Kind, parse_name};
 use super::store::{Metrics, Queues, Store};
 use super::windows::Windows;
@@ -110,6 +111,7 @@ impl Store {
             metas_deadline: Moment::NEVER,
             queues: Queues::default(),
             removals: Removals::default(),
+            scrub: Scrub::default(),
             checkpoint: None,
             checkpoint_at: Moment::NEVER,
             checkpoint_wanted: false,

@@ -243,7 +243,7 @@ impl Store {
     }
 
     /// Asks for the indexes of a segment; made anew when a read found no batch at byte `examine`.
-    fn ask_index(&mut self, id: LogId, i: usize, examine: Option<u64>) {
+    pub(super) fn ask_index(&mut self, id: LogId, i: usize, examine: Option<u64>) {
         let Some(log) = self.log(id) else { return };
         let segment = &log.segments[i];
         let key = (id, segment.base);

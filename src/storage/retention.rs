@@ -37,11 +37,12 @@ impl Search {
 }
 
 impl Store {
-    /// Time has passed: checkpoints by age, retention, producers that fell silent.
+    /// Time has passed: checkpoints by age, the scrub, retention, producers that fell silent.
     pub fn on_time(&mut self, now: Moment, wall: WallMs) {
         self.wall = wall;
         self.start_checkpoint(now);
         self.step_checkpoint(now);
+        self.step_scrub(now);
         if self.retention_at > now {
             return;
         }

@@ -22,6 +22,7 @@ use super::lookups::Lookups;
 use super::removals::{Removal, Removals};
 use super::retention::Search;
 use super::ring::Ring;
+use super::scrub::Scrub;
 use super::windows::Windows;
 use super::{LogId, StoreEvent};
 use crate::base::{AlignedBuf, BLOCK_BYTES, LeaderEpoch, Moment, Offset, TopicPartition, WallMs};
@@ -53,6 +54,10 @@ pub struct Metrics {
     pub cache_misses: u64,
     /// Checkpoints.
     pub checkpoints: u64,
+    /// Bytes of old segments that were read back and checked.
+    pub scrubbed_bytes: u64,
+    /// How often that met damage, or failed.
+    pub scrub_damages: u64,
 }
 
 /// Work that waits for the back.
@@ -99,6 +104,7 @@ pub struct Store {
     pub(super) metas_deadline: Moment,
     pub(super) queues: Queues,
     pub(super) removals: Removals,
+    pub(super) scrub: Scrub,
     pub(super) checkpoint: Option<Checkpoint>,
     pub(super) checkpoint_at: Moment,
     /// Something was committed that no checkpoint has seen: so many bytes.
@@ -408,7 +414,7 @@ impl Store {
         if self.failed {
             return Moment::NEVER;
         }
-        let mut next = self.retention_at.min(self.checkpoint_step_at());
+        let mut next = self.retention_at.min(self.checkpoint_step_at()).min(self.scrub_at());
         if self.writer.is_some() {
             if self.checkpoint_wanted && self.checkpoint.is_none() {
                 next = next.min(self.checkpoint_at);

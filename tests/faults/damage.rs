@@ -11,9 +11,10 @@ use klamm::wire::batch::{self, BatchHeader};
 use klamm::wire::codec::Codec;
 use klamm::wire::record::ProducerStamp;
 
+use crate::common::http::{admin, get};
 use crate::common::server::run;
 use crate::common::wire::batch_of;
-use crate::common::{Server, Wire};
+use crate::common::{Server, Wire, until};
 
 const STORAGE_ERROR: i16 = 56;
 const SETTINGS: &[(&str, &str)] = &[("node.count", "1")];
@@ -30,7 +31,11 @@ fn sent(i: i64) -> Bytes {
 
 /// A server with two topics, stopped cleanly or killed.
 fn stopped(clean: bool) -> Server {
-    let mut server = Server::with(SETTINGS);
+    stopped_with(SETTINGS, clean)
+}
+
+fn stopped_with(settings: &[(&str, &str)], clean: bool) -> Server {
+    let mut server = Server::with(settings);
     let mut wire = Wire::connect(server.address(0));
     wire.create("hurt", 1, &[("segment.bytes", "1048576")]);
     wire.create("well", 1, &[]);
@@ -113,6 +118,10 @@ fn served(wire: &mut Wire, mut from: i64) -> (i64, i16) {
 /// What clients see when records from `damaged` on cannot be served.
 fn check(server: &mut Server, damaged: i64, words: &[&str]) {
     server.start_again();
+    check_running(server, damaged, words);
+}
+
+fn check_running(server: &mut Server, damaged: i64, words: &[&str]) {
     let mut wire = Wire::connect(server.address(0));
     assert_eq!(served(&mut wire, 0), (damaged, STORAGE_ERROR), "{}", server.log());
     assert_eq!(wire.produce("hurt", 0, sent(0)).error_code, STORAGE_ERROR);
@@ -138,6 +147,27 @@ fn a_flipped_bit_in_an_old_segment_is_found_by_a_reader_and_only_what_is_before_
     let first = BatchHeader::parse(&bytes).unwrap().size_bytes as u64;
     flip(&path, first + 5_000);
     check(&mut server, base + 1, &["checksum is 0x", "its bytes give 0x"]);
+}
+
+/// At half a mebibyte a second the third segment is read some four seconds after the start.
+#[test]
+fn a_bit_that_rots_where_nobody_reads_is_found_by_the_scrub() {
+    let settings = [
+        ("node.count", "1"),
+        ("admin.listener", "127.0.0.1:0"),
+        ("scrub.bytes.per.second", "524288"),
+    ];
+    let mut server = stopped_with(&settings, true);
+    server.start_again();
+    let (base, path) = server.segments()[2].clone();
+    let bytes = fs::read(&path).unwrap();
+    let first = BatchHeader::parse(&bytes).unwrap().size_bytes as u64;
+    flip(&path, first + 5_000);
+    assert!(!server.log().contains("storage failed"), "{}", server.log());
+    until(LIMIT, "the scrub", || server.log().contains("storage failed").then_some(()));
+    let page = get(&admin(&server), "/metrics").1;
+    assert!(page.contains("klamm_scrub_damages_total{node=\"0\"} 1\n"), "{page}");
+    check_running(&mut server, base + 1, &["checksum is 0x", "its bytes give 0x"]);
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod full;
 mod model;
 mod node;
 mod retention;
+mod scrub;
 mod seeds;
 mod world;
 
