@@ -9,5 +9,5 @@ pub mod time;
 
 pub use aligned::{AlignedBuf, BLOCK_BYTES};
 pub use id::{LeaderEpoch, NodeId, Offset, TopicId, TopicPartition};
-pub use map::{DetMap, DetSet};
+pub use map::{DetMap, DetSet, SplitMap};
 pub use time::{Moment, WallMs};

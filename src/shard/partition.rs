@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::base::{DetMap, Offset, TopicId, TopicPartition};
+use crate::base::{Offset, SplitMap, TopicId, TopicPartition};
 use crate::metrics::Traffic;
 use crate::partition::append::Rules;
 use crate::partition::leader::Leader;
@@ -123,8 +123,8 @@ pub struct LocalTopic {
 pub struct Partitions {
     /// In boxes, so that making room for more moves little.
     led: Vec<Option<Box<Partition>>>,
-    by_name: DetMap<Arc<str>, TopicId>,
-    topics: DetMap<TopicId, Arc<LocalTopic>>,
+    by_name: SplitMap<Arc<str>, TopicId>,
+    topics: SplitMap<TopicId, Arc<LocalTopic>>,
 }
 
 impl Partitions {
@@ -133,8 +133,8 @@ impl Partitions {
     /// # Errors
     /// [`Missing`].
     pub fn topic(&self, name: &str) -> Result<&Arc<LocalTopic>, Missing> {
-        let id = self.by_name.get(name).ok_or(Missing::Topic)?;
-        self.topics.get(id).ok_or(Missing::Topic)
+        let id = self.by_name.of(name).get(name).ok_or(Missing::Topic)?;
+        self.topics.of(id).get(id).ok_or(Missing::Topic)
     }
 
     /// The topic of an id.
@@ -142,7 +142,7 @@ impl Partitions {
     /// # Errors
     /// [`Missing`].
     pub fn topic_by_id(&self, id: TopicId) -> Result<&Arc<LocalTopic>, Missing> {
-        self.topics.get(&id).ok_or(Missing::TopicId)
+        self.topics.of(&id).get(&id).ok_or(Missing::TopicId)
     }
 
     /// The log of a partition that is led here.
@@ -176,21 +176,23 @@ impl Partitions {
     /// Takes in partitions of a topic, new or changed: those from `first` on, with the log of each
     /// that is led here. The partitions themselves are put separately.
     pub fn put_logs(&mut self, name: &Arc<str>, id: TopicId, first: usize, logs: &[Option<LogId>]) {
-        self.by_name.insert(Arc::clone(name), id);
+        self.by_name.of_mut(name).insert(Arc::clone(name), id);
         let new = || {
             let name = Arc::clone(name);
             Arc::new(LocalTopic { name, id, partitions: Vec::new() })
         };
-        let known = &mut Arc::make_mut(self.topics.entry(id).or_insert_with(new)).partitions;
+        let known =
+            &mut Arc::make_mut(self.topics.of_mut(&id).entry(id).or_insert_with(new)).partitions;
         known.resize(known.len().max(first + logs.len()), None);
         known[first..][..logs.len()].copy_from_slice(logs);
     }
 
     /// Forgets a topic. Its partitions are removed separately.
     pub fn remove_topic(&mut self, id: TopicId) {
-        let Some(topic) = self.topics.remove(&id) else { return };
-        if self.by_name.get(&topic.name) == Some(&id) {
-            self.by_name.remove(&topic.name);
+        let Some(topic) = self.topics.of_mut(&id).remove(&id) else { return };
+        let names = self.by_name.of_mut(&topic.name);
+        if names.get(&topic.name) == Some(&id) {
+            names.remove(&topic.name);
         }
     }
 

@@ -1,10 +1,11 @@
 //! Deleted logs, until neither their directory nor the journal knows them any more.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::LogId;
-use crate::base::{DetMap, TopicPartition};
+use crate::base::TopicPartition;
 
 /// A deleted log whose directory is still there, or whose deletion the journal still tells.
 pub(super) struct Removal {
@@ -24,8 +25,8 @@ pub(super) struct Removal {
 pub(super) struct Removals {
     /// Whose directory is still there.
     pub(super) going: BTreeMap<LogId, Removal>,
-    /// The same by directory.
-    in_dir: DetMap<PathBuf, Vec<LogId>>,
+    /// The same by directory. A tree: a table that grows moves all of its entries in one turn.
+    in_dir: BTreeMap<OsString, Vec<LogId>>,
     /// Whose directory is gone.
     pub(super) gone: Vec<Removal>,
 }
@@ -33,18 +34,18 @@ pub(super) struct Removals {
 impl Removals {
     /// A log was deleted.
     pub(super) fn push(&mut self, removal: Removal) {
-        self.in_dir.entry(removal.dir.clone()).or_default().push(removal.log);
+        self.in_dir.entry(removal.dir.clone().into()).or_default().push(removal.log);
         self.going.insert(removal.log, removal);
     }
 
     /// Whether this directory is one that is still to go.
     pub(super) fn has(&self, dir: &Path) -> bool {
-        !self.in_dir.is_empty() && self.in_dir.contains_key(dir)
+        self.in_dir.contains_key(dir.as_os_str())
     }
 
     /// A directory was removed for those that were started.
     pub(super) fn on_removed(&mut self, dir: &Path) {
-        let Some(logs) = self.in_dir.get_mut(dir) else { return };
+        let Some(logs) = self.in_dir.get_mut(dir.as_os_str()) else { return };
         let (going, gone) = (&mut self.going, &mut self.gone);
         logs.retain(|id| {
             let removed = going.get(id).is_some_and(|r| r.started);
@@ -52,7 +53,7 @@ impl Removals {
             !removed
         });
         if logs.is_empty() {
-            self.in_dir.remove(dir);
+            self.in_dir.remove(dir.as_os_str());
         }
     }
 
