@@ -49,7 +49,9 @@ impl Removals {
         let (going, gone) = (&mut self.going, &mut self.gone);
         logs.retain(|id| {
             let removed = going.get(id).is_some_and(|r| r.started);
-            gone.extend(removed.then(|| going.remove(id)).flatten());
+            // Later all of them are let go of in one turn.
+            let light = |removal| Removal { dir: PathBuf::new(), ..removal };
+            gone.extend(removed.then(|| going.remove(id)).flatten().map(light));
             !removed
         });
         if logs.is_empty() {
