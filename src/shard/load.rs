@@ -1,7 +1,8 @@
 //! Reading a log back from its start, to rebuild what its records say: the metadata image, groups.
 //!
-//! A log is read in slices of [`SLICE_BYTES`], a few per turn, so that a long one does not hold up
-//! the node; what is not in memory is fetched by the back, and the loading goes on when it is there.
+//! A log is read in slices, so that a long one does not hold up the node: large ones of all logs while nobody
+//! can reach it yet, and then a small one of one log in a turn. What is not in memory is fetched by the
+//! back, and the loading goes on when it is there.
 
 use std::sync::Arc;
 
@@ -15,8 +16,9 @@ use crate::wire::batch::{self, HEADER_BYTES};
 use crate::wire::codec::Codec;
 use crate::wire::record;
 
-const SLICE_BYTES: usize = 1 << 20;
-const SLICES_PER_TURN: usize = 4;
+const SLICE_BYTES: usize = 4 << 20;
+/// Of a node that serves clients; or one batch, if that is larger.
+const SERVING_SLICE_BYTES: usize = 16 << 10;
 /// Decompressed size of one batch of an internal topic.
 const BATCH_BYTES_MAX: usize = 64 << 20;
 
@@ -77,24 +79,28 @@ impl Shard {
 
     /// Reads on. Returns whether it wants to be called again in the next turn.
     pub fn load(&mut self) -> bool {
-        let mut again = false;
+        if self.loading.is_empty() {
+            return false;
+        }
+        let (mut read, mut done) = (Vec::new(), false);
         for mut loading in std::mem::take(&mut self.loading) {
-            let step = (0..SLICES_PER_TURN)
-                .map(|_| self.load_slice(&mut loading))
-                .find(|step| !matches!(step, Step::Read));
-            match step {
-                None => {
-                    again = true;
-                    self.loading.push(loading);
-                }
-                Some(Step::Read | Step::Waits) => self.loading.push(loading),
-                Some(Step::Done) => {
-                    again = true;
+            if self.ready && !read.is_empty() {
+                self.loading.push(loading);
+                continue;
+            }
+            match self.load_slice(&mut loading) {
+                Step::Read => read.push(loading),
+                Step::Waits => self.loading.push(loading),
+                Step::Done => {
+                    done = true;
                     self.loaded(loading);
                 }
-                Some(Step::Failed(why)) => self.load_failed(&loading, &why),
+                Step::Failed(why) => self.load_failed(&loading, &why),
             }
         }
+        let again = done || !read.is_empty();
+        // The others come before it in the next turn.
+        self.loading.append(&mut read);
         again
     }
 
@@ -103,7 +109,8 @@ impl Shard {
             return Step::Done;
         }
         let (at, end) = (loading.at, loading.end);
-        match self.store.read(loading.log, at, end, SLICE_BYTES, true) {
+        let slice_bytes = if self.ready { SERVING_SLICE_BYTES } else { SLICE_BYTES };
+        match self.store.read(loading.log, at, end, slice_bytes, true) {
             Err(e) => Step::Failed(e.to_string()),
             Ok(Read::Pending) => Step::Waits,
             Ok(Read::Ready(batches)) => {
