@@ -84,7 +84,9 @@ pub(crate) fn keep_to(root: u32, cores: &[usize]) {
     // SAFETY: a zeroed set is an empty one, and cores that there are fit into it.
     let set = unsafe {
         let mut set: libc::cpu_set_t = mem::zeroed();
-        cores.iter().for_each(|&core| libc::CPU_SET(core, &mut set));
+        for &core in cores {
+            libc::CPU_SET(core, &mut set);
+        }
         set
     };
     // A thread may start another while they are listed.
