@@ -60,7 +60,8 @@ macro_rules! steps {
         pub enum Step { $($(#[$doc])* $variant),* }
 
         impl Step {
-            const ALL: &[Self] = &[$(Self::$variant),*];
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
 
             /// As it stands in a label.
             pub fn name(self) -> &'static str {

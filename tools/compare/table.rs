@@ -2,11 +2,13 @@
 
 use std::fmt::Write as _;
 
+use klamm::metrics::Step;
+
 use crate::brokers::Durability;
 use crate::findings::{Row, Side, Spread};
 use crate::report::Report;
 use crate::rounds::SYNCS;
-use crate::turns::DID;
+use crate::turns::{DID, STEP};
 use crate::workloads::What;
 
 const COLUMNS: &str = "\
@@ -237,7 +239,10 @@ fn longest_turns(t: &mut String, report: &Report) {
             let Some((longest, row)) = timed.max_by(|a, b| a.0.total_cmp(&b.0)) else { continue };
             let did = DID.iter().filter_map(|(what, key)| Some((what, of(row, key)?)));
             let did = did.filter(|(_, n)| *n > 0.0);
-            let did: Vec<_> = did.map(|(what, n)| format!("{what} {}", number(n))).collect();
+            let step = of(row, STEP).and_then(|step| Step::ALL.get(step as usize));
+            let step = step.map(|step| format!("mostly {}", step.name()));
+            let did = did.map(|(what, n)| format!("{what} {}", number(n)));
+            let did: Vec<_> = step.into_iter().chain(did).collect();
             let cell = |key| of(row, key).map_or(String::new(), number);
             let _ = writeln!(
                 rows,

@@ -5,11 +5,15 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use klamm::metrics::Step;
+
 use crate::process::Outcome;
 
 const LIMIT: Duration = Duration::from_secs(10);
 /// The bucket of the histogram that begins above 100 us, which no slice of other work may add.
 const LONG_S: f64 = 0.000_131_072;
+/// The name of the value that says which step of the longest turn was the longest.
+pub(crate) const STEP: &str = "longest_turn_step";
 /// What a turn does: the label of the metric, and the name of the value.
 pub(crate) const DID: [(&str, &str); 8] = [
     ("events", "longest_turn_events"),
@@ -31,6 +35,8 @@ pub(crate) struct Turns {
     waited_s: f64,
     /// The longest since the look before.
     longest_s: f64,
+    /// Its longest step, as a place in [`Step::ALL`].
+    step: Option<usize>,
     did: [f64; DID.len()],
 }
 
@@ -62,6 +68,10 @@ impl Turns {
             long: count - short,
             waited_s: value("klamm_run_queue_delay_seconds_total", "")?,
             longest_s: value("klamm_longest_turn_seconds", "")?,
+            step: Step::ALL.iter().position(|step| {
+                let label = format!("step=\"{}\"", step.name());
+                value("klamm_longest_turn_seconds", &label).is_some()
+            }),
             did: DID.map(|(label, _)| {
                 value("klamm_longest_turn", &format!("did=\"{label}\"")).unwrap_or(0.0)
             }),
@@ -77,7 +87,8 @@ impl Turns {
             ("longest_turn_us", self.longest_s * 1e6),
         ];
         let did = DID.iter().zip(self.did).map(|((_, name), n)| (*name, n));
-        all.into_iter().chain(did.collect::<Vec<_>>())
+        let step = self.step.map(|step| (STEP, step as f64));
+        all.into_iter().chain(step).chain(did.collect::<Vec<_>>())
     }
 }
 
@@ -95,7 +106,7 @@ mod tests {
                  klamm_turn_cpu_seconds_sum{{node=\"0\"}} 0.5\n\
                  klamm_turn_cpu_seconds_count{{node=\"0\"}} {count}\n\
                  klamm_run_queue_delay_seconds_total{{node=\"0\"}} 0.{count}\n\
-                 klamm_longest_turn_seconds{{node=\"0\"}} 0.0025\n\
+                 klamm_longest_turn_seconds{{node=\"0\",step=\"commit\",request=\"\"}} 0.0025\n\
                  klamm_longest_turn{{node=\"0\",did=\"events\"}} 3\n\
                  klamm_longest_turn{{node=\"0\",did=\"request_bytes\"}} 4096\n"
             )
@@ -106,6 +117,7 @@ mod tests {
         assert_eq!((values["turns"], values["long_turns"]), (40, 4));
         assert_eq!((values["longest_turn_us"], values["longest_turn_events"]), (2500, 3));
         assert_eq!(values["longest_turn_request_bytes"], 4096);
+        assert_eq!(Step::ALL[values[STEP] as usize], Step::Commit);
         assert_eq!(values["run_queue_delay_ms"], 400);
         assert_eq!(Turns::read("HTTP/1.1 404 Not Found"), None);
     }
