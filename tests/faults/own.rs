@@ -273,16 +273,38 @@ fn damage_to_the_metadata_stops_the_server_instead_of_a_part_of_the_topics() {
 #[test]
 fn logs_of_the_server_that_are_damaged_after_a_kill_are_healed_by_the_journal_or_told() {
     let mut stopped = Stopped::new(false);
-    let logs = ["__cluster_metadata-0", "__consumer_offsets-0"];
-    for log in logs.map(|log| stopped.path("node-0").join(log).join(FIRST)) {
-        for (_, damage, _) in DAMAGE {
-            if fs::metadata(&log).is_ok_and(|file| file.len() > 64) {
-                damage(&log);
-            }
-            stopped.is_whole();
-            stopped.restore();
-        }
+    // What was there goes into the segments, what comes now is in the journal.
+    stopped.server.start_again();
+    let mut wire = Wire::connect(stopped.server.address(0));
+    for group in GROUPS.repeat(5) {
+        until(PATIENCE, "its log is read", || {
+            (commit(&mut wire, group, COMMITS) == 0).then_some(())
+        });
     }
+    stopped.server.kill();
+    copy(&stopped.server.place.data(), &stopped.backup());
+    let [metadata, offsets] = ["__cluster_metadata-0", "__consumer_offsets-0"]
+        .map(|log| stopped.path("node-0").join(log).join(FIRST));
+    for (what, damage, _) in DAMAGE {
+        println!("{what}");
+        damage(&metadata);
+        stopped.is_refused(&["storage failed", FIRST, " is damaged at byte ", "remedy"]);
+        stopped.restore();
+        damage(&offsets);
+        let server = &mut stopped.server;
+        fs::write(server.place.dir.join("log"), "").unwrap();
+        server.start_again();
+        let mut wire = Wire::connect(server.address(0));
+        let told = Err(COORDINATOR_NOT_AVAILABLE);
+        let found = committed(&mut wire, GROUPS[0]);
+        let log = server.log();
+        let is_told = found == told && log.contains(" is damaged at byte ");
+        assert!(is_told || found == Ok(COMMITS), "{what}: {found:?}: {log}");
+        assert_eq!(committed(&mut wire, GROUPS[1]), Ok(COMMITS), "{what}: {log}");
+        server.kill();
+        stopped.restore();
+    }
+    stopped.is_whole();
 }
 
 #[test]
