@@ -2,7 +2,6 @@
 //!
 //! The rules are those of `net::admission` and `net::budget`; here they meet the sockets.
 
-use std::mem;
 use std::net::SocketAddr;
 
 use crate::api::CloseReason;
@@ -19,8 +18,6 @@ use crate::shard::observe::{Counts, Observed};
 /// A connection that may not read until memory is given back.
 pub(super) struct Paused {
     id: ConnectionId,
-    /// Size of the frame that has begun, 0 when unknown.
-    frame_bytes: usize,
     /// Its buffer would grow beyond [`SMALL`].
     is_large: bool,
 }
@@ -101,7 +98,7 @@ impl Node {
             if self.paused.is_empty() {
                 self.shard.metrics.pauses += 1;
             }
-            self.paused.push(Paused { id, frame_bytes, is_large });
+            self.paused.push(Paused { id, is_large });
             self.budget.paused();
             self.relief_at = self.relief_at.min(now + RELIEF_PERIOD);
         }
@@ -134,9 +131,8 @@ impl Node {
             }
         }
         if !self.paused.is_empty() && self.budget.has_eased() {
-            for paused in mem::take(&mut self.paused) {
-                self.read_on(paused.id, paused.frame_bytes, outside);
-            }
+            // Before all others.
+            self.ready.splice(..0, self.paused.drain(..).map(|paused| paused.id));
         }
     }
 
