@@ -9,7 +9,6 @@
 //!
 //! A client of old that named a retention has its own expiry time instead. An empty group that keeps
 //! no offset goes too.
-
 //!
 //! A look takes several turns when there is much to look at. The next one waits until what the one before
 //! wrote is in the log, so that there is never more of it under way. A group whose offsets take more

@@ -14,18 +14,15 @@
 
 use std::mem;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::config::StoreConfig;
 use super::jobs::{CheckpointWork, Job, LogLine, Work};
 use super::log::{Log, Queue};
-use super::store::Store;
+use super::store::{STEP_EVERY, Store};
 use super::tail::block_floor;
 use super::{LogId, StorageError};
 use crate::base::Moment;
 
-/// Between two turns that look at logs: what is found to be done goes out meanwhile.
-const STEP_EVERY: Duration = Duration::from_micros(200);
 /// Until a checkpoint is tried again that found no chunk to free.
 const RETRY_MS: i64 = 50;
 

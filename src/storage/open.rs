@@ -19,6 +19,7 @@ use super::load::{self, Known};
 use super::lookups::Lookups;
 use super::removals::Removals;
 use super::replay::{LogDir, Replay};
+use super::retention::Search;
 use super::ring::{Ring, chunk_path};
 use super::scrub::Scrub;
 use super::segment::{Kind, parse_name};
@@ -117,7 +118,7 @@ impl Store {
             checkpoint_wanted: false,
             checkpoint_bytes: 0,
             retention_at: Moment::default(),
-            retention_next: super::retention::Search::FIRST,
+            retention_next: Search::FIRST,
             wall,
             full: false,
             failed: false,

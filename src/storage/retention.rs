@@ -4,24 +4,18 @@
 //! active one goes only after a roll, and only when it holds something. The log start moves at
 //! once; the segments go when the new log start is in the journal, a few at a time, and so their files.
 
-use std::time::Duration;
-
 use super::LogId;
 use super::commit::Meta;
 use super::error::StorageError;
 use super::log::Log;
 use super::segment::{Kind, file_path};
-use super::store::Store;
+use super::store::{LOGS_PER_STEP, STEP_EVERY, Store};
 use crate::base::{Moment, Offset, WallMs};
 
-/// Logs that one step of the search looks at.
-const LOGS_PER_STEP: usize = 64;
-/// Producers that it looks at, about.
+/// Producers that a step of the search looks at, about.
 const PRODUCERS_PER_STEP: usize = 1024;
 /// Segments that a log lets go of at a time: their files are named in a turn.
 const SEGMENTS_PER_STEP: usize = 16;
-/// From one step of the search to the next.
-const STEP_EVERY: Duration = Duration::from_micros(200);
 
 /// Where the next step of a search goes on.
 #[derive(Debug, Clone, Copy)]

@@ -24,7 +24,7 @@ use super::jobs::{Job, Work};
 use super::log::Log;
 use super::scan::{self, Expect};
 use super::segment::{Kind, file_path};
-use super::store::Store;
+use super::store::{LOGS_PER_STEP, STEP_EVERY, Store};
 use super::tail::block_floor;
 use super::{LogId, StoreEvent};
 use crate::base::{BLOCK_BYTES, Moment, Offset};
@@ -37,9 +37,6 @@ const WINDOW_BYTES: u64 = 256 << 10;
 const PATIENCE: Duration = Duration::from_secs(1);
 /// From the beginning of a round to that of the next.
 const ROUND: Duration = Duration::from_hours(24);
-/// Logs that are looked at in a turn for something to read, and the time to the next look.
-const LOGS_PER_STEP: usize = 64;
-const STEP_EVERY: Duration = Duration::from_micros(200);
 
 /// How far it is.
 pub(super) struct Scrub {

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::cache::Memory;
 use super::checkpoint::Checkpoint;
@@ -30,6 +31,10 @@ use crate::metrics::Histogram;
 use crate::runtime::disk::Disk;
 use crate::wire::batch::BatchHeader;
 
+/// Logs that a step of a look at all logs has, and the time to the next one: what it found to be done
+/// goes out meanwhile.
+pub(super) const LOGS_PER_STEP: usize = 64;
+pub(super) const STEP_EVERY: Duration = Duration::from_micros(200);
 /// Tries to free memory per append; the rest waits for the next one.
 const EVICTIONS_MAX: usize = 8;
 
