@@ -34,6 +34,11 @@ pub(crate) enum Durability {
     Unsynced,
 }
 
+impl Durability {
+    /// One after the other.
+    pub(crate) const BOTH: [Self; 2] = [Self::Synced, Self::Unsynced];
+}
+
 /// What kind of broker.
 #[derive(Debug, Clone)]
 pub(crate) enum Kind {

@@ -37,7 +37,7 @@ const PANELS: [(&str, &str); 3] = [
 pub(crate) fn svg(report: &Report) -> String {
     let mut body = String::new();
     let mut top = HEAD;
-    for durability in [Durability::Synced, Durability::Unsynced] {
+    for durability in Durability::BOTH {
         top = part(&mut body, report, durability, top);
     }
     let mut svg = String::new();

@@ -149,7 +149,7 @@ impl Report {
     fn largest(&self, key: &str) -> Option<f64> {
         let loads = self.workloads.iter().filter(|w| matches!(w.what, What::Load(_)));
         let medians = loads.flat_map(|w| {
-            let all = [Durability::Synced, Durability::Unsynced].into_iter();
+            let all = Durability::BOTH.into_iter();
             let sides = all.flat_map(|durability| self.sides(durability));
             sides.filter_map(|side| self.findings.value(w.name, side, key))
         });

@@ -16,7 +16,6 @@ use crate::process::{Outcome, Stop, run};
 use crate::workloads::{What, Workload};
 use crate::{start, syncs};
 
-const BOTH: [Durability; 2] = [Durability::Synced, Durability::Unsynced];
 /// Before the measured time of a load.
 const WARM_UP: u64 = 2;
 /// 4 GiB, which take so long at the rate of the workload, and at most so many runs.
@@ -183,7 +182,7 @@ fn durabilities(workload: &Workload, broker: &Broker) -> Vec<Durability> {
     match workload.what {
         _ if broker.is_floor() && workload.floor_partitions == 0 => Vec::new(),
         What::Start | What::Idle | What::Drain { .. } => vec![broker.usual()],
-        _ => BOTH.into_iter().filter(|d| broker.configs(*d).is_some()).collect(),
+        _ => Durability::BOTH.into_iter().filter(|d| broker.configs(*d).is_some()).collect(),
     }
 }
 

@@ -23,7 +23,7 @@ pub(crate) fn markdown(report: &Report) -> String {
     for line in report.head() {
         let _ = writeln!(t, "- {line}");
     }
-    for durability in [Durability::Synced, Durability::Unsynced] {
+    for durability in Durability::BOTH {
         loads(&mut t, report, durability);
     }
     drained(&mut t, report);
@@ -176,7 +176,7 @@ fn highest(t: &mut String, report: &Report) {
         return;
     };
     let mut rows = String::new();
-    for durability in [Durability::Synced, Durability::Unsynced] {
+    for durability in Durability::BOTH {
         for broker in &report.brokers {
             let side = (broker.name.as_str(), durability);
             let value = |key| report.findings.value(workload.name, side, key);
@@ -208,7 +208,7 @@ fn highest(t: &mut String, report: &Report) {
 
 fn instructions(t: &mut String, report: &Report) {
     let mut rows = String::new();
-    for durability in [Durability::Synced, Durability::Unsynced] {
+    for durability in Durability::BOTH {
         for workload in &report.workloads {
             for broker in &report.brokers {
                 let side = (broker.name.as_str(), durability);
@@ -232,7 +232,7 @@ fn longest_turns(t: &mut String, report: &Report) {
     let mut rows = String::new();
     let broker = report.brokers[0].name.as_str();
     for workload in &report.workloads {
-        for durability in [Durability::Synced, Durability::Unsynced] {
+        for durability in Durability::BOTH {
             let of = |row: &Row, key| row.values.get(key).copied();
             let all = report.findings.rows(workload.name, (broker, durability));
             let timed = all.filter_map(|r| Some((of(r, "longest_turn_us")?, r)));
@@ -271,7 +271,7 @@ fn longest_turns(t: &mut String, report: &Report) {
 
 fn counted(t: &mut String, report: &Report) {
     let mut rows = String::new();
-    for durability in [Durability::Synced, Durability::Unsynced] {
+    for durability in Durability::BOTH {
         for broker in &report.brokers {
             let side = (broker.name.as_str(), durability);
             let value = |key| report.findings.value(SYNCS, side, key).map(|s| s.median);
