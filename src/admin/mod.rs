@@ -23,7 +23,7 @@ use crate::shard::observe::{Cluster, Counts, Observed};
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
 /// The nodes of the server.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Nodes {
     boxes: Vec<Sender<Mail>>,
 }
