@@ -14,7 +14,7 @@ clients: ## install the clients that the tests use, and the suites that come wit
 suites:  clients ## the test suites of librdkafka and the rdkafka crate, whole
 	cargo test --test compat -- --ignored --test-threads=1 listed
 faults:  ## the long form of the faults: 200 kills, 50 power cuts, 10 GiB to start with (needs root, mkfs.xfs)
-	ROUNDS=200 cargo test --test faults -- --nocapture
+	ROUNDS=200 cargo test --test faults -- --nocapture --test-threads=1
 	cargo test --release --test faults -- --ignored --nocapture
 bench:   ## criterion: make bench, or make bench B=batch
 	cargo bench $(if $(B),--bench $(B))

@@ -10,12 +10,17 @@
 //! each producer; here all that are remembered have an entry, oldest first, so that a retry of any of
 //! them is recognised after a restart too. Kafka, reading this, keeps the last one.
 
+use std::time::Duration;
+
 use super::known::Known;
-use crate::base::{Offset, WallMs};
+use crate::base::{Moment, Offset, WallMs};
 use crate::wire::batch::BatchHeader;
 
 /// Batches remembered per producer; also the most requests that an idempotent client has in flight.
 pub const BATCHES_KEPT: usize = 5;
+
+/// Clients do not send a batch again after so long (librdkafka gives up after 5 minutes, Java after 2).
+const RETRIED_FOR: Duration = Duration::from_mins(10);
 
 const SNAPSHOT_VERSION: i16 = 1;
 const SNAPSHOT_HEAD_BYTES: usize = 10;
@@ -53,6 +58,8 @@ pub struct Producer {
     pub epoch: i16,
     /// Time of its last batch, ms.
     pub last_timestamp: i64,
+    /// When that was appended; the very beginning if it was read back.
+    heard: Moment,
     kept: u8,
     last: [KnownBatch; BATCHES_KEPT],
 }
@@ -117,6 +124,32 @@ pub enum ProducerError {
 #[error("the producer snapshot is damaged: {0}")]
 pub struct SnapshotError(&'static str);
 
+/// Which producers are forgotten: those whose last timestamp is `expiration_ms` old, unless they were heard
+/// of within [`RETRIED_FOR`].
+///
+/// Kafka looks at the timestamp alone. It is the client's, and the clock may jump: what a producer
+/// sent a moment ago would be a day old, and its retry be appended again.
+#[derive(Debug, Clone, Copy)]
+pub struct Silent {
+    /// The time.
+    pub now: (Moment, WallMs),
+    /// `producer.id.expiration.ms`.
+    pub expiration_ms: i64,
+}
+
+impl Silent {
+    /// How long since producers must have been silent, whatever their timestamps say.
+    pub fn grace(&self) -> Duration {
+        Duration::from_millis(self.expiration_ms.cast_unsigned()).min(RETRIED_FOR)
+    }
+
+    fn is(&self, producer: &Producer) -> bool {
+        let (now, wall) = self.now;
+        wall.0.saturating_sub(producer.last_timestamp) >= self.expiration_ms
+            && now.since(producer.heard) >= self.grace()
+    }
+}
+
 /// All producers that one partition knows. A copy shares what neither changes.
 #[derive(Debug, Clone, Default)]
 pub struct Producers {
@@ -162,14 +195,15 @@ impl Producers {
         Err(ProducerError::OutOfOrder { sequence, last })
     }
 
-    /// A batch with a producer id was appended (or read back in recovery).
-    pub fn on_append(&mut self, batch: &BatchHeader) {
+    /// A batch with a producer id was appended now, or read back in recovery (`None`).
+    pub fn on_append(&mut self, batch: &BatchHeader, now: Option<Moment>) {
         let fresh = || Producer::new(batch.producer_epoch, batch.max_timestamp);
         let producer = self.known.entry(batch.producer_id, fresh);
         if producer.epoch != batch.producer_epoch {
             *producer = fresh();
         }
         producer.last_timestamp = batch.max_timestamp;
+        producer.heard = now.unwrap_or_default();
         producer.push(KnownBatch {
             last_sequence: batch.last_sequence(),
             last_offset: batch.last_offset(),
@@ -178,17 +212,10 @@ impl Producers {
         });
     }
 
-    /// Forgets producers that have not written for `expiration_ms` (`producer.id.expiration.ms`), among
-    /// those from id `from` on: as many as there is `room` to look at, but for a few. Where to go on when
-    /// there is none left.
-    pub fn expire(
-        &mut self,
-        (now, expiration_ms): (WallMs, i64),
-        from: i64,
-        room: &mut usize,
-    ) -> Option<i64> {
-        let silent = |p: &Producer| now.0.saturating_sub(p.last_timestamp) >= expiration_ms;
-        self.known.sweep(from, room, silent)
+    /// Forgets producers that are `silent`, among those from id `from` on: as many as there is `room` to
+    /// look at, but for a few. Where to go on when there is none left.
+    pub fn expire(&mut self, silent: Silent, from: i64, room: &mut usize) -> Option<i64> {
+        self.known.sweep(from, room, |producer| silent.is(producer))
     }
 
     /// All producers, by id.
@@ -299,7 +326,7 @@ mod tests {
             match producers.check(&batch) {
                 Ok(Sequence::Next) => {
                     writeln!(trace, "{line} -> at {end}").unwrap();
-                    producers.on_append(&batch);
+                    producers.on_append(&batch, None);
                     end += 2;
                 }
                 Ok(Sequence::Duplicate(b)) => {
@@ -359,9 +386,9 @@ mod tests {
     #[test]
     fn a_snapshot_reads_back_with_all_that_is_remembered_of_each_producer() {
         let mut producers = Producers::new();
-        producers.on_append(&header(7, 3, 0, 2, 10));
-        producers.on_append(&header(7, 3, 2, 1, 12));
-        producers.on_append(&header(4, 0, 5, 1, 13));
+        producers.on_append(&header(7, 3, 0, 2, 10), None);
+        producers.on_append(&header(7, 3, 2, 1, 12), None);
+        producers.on_append(&header(4, 0, 5, 1, 13), None);
         let bytes = producers.snapshot();
         let read = Producers::from_snapshot(&bytes).unwrap();
         assert_eq!(read, producers);
@@ -372,12 +399,19 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_producer_is_forgotten() {
+    fn a_producer_that_is_silent_by_its_timestamp_and_by_the_steady_clock_is_forgotten() {
+        const DAY: i64 = 86_400_000;
+        let minutes = |n: u64| Moment(n * 60_000_000_000);
         let mut producers = Producers::new();
-        producers.on_append(&header(7, 3, 0, 2, 10));
-        producers.expire((WallMs(1999), 1000), i64::MIN, &mut 9);
-        assert_eq!(producers.len(), 1);
-        producers.expire((WallMs(2000), 1000), i64::MIN, &mut 9);
-        assert!(producers.is_empty());
+        producers.on_append(&header(7, 3, 0, 2, 10), Some(minutes(100)));
+        producers.on_append(&header(8, 0, 0, 2, 12), None);
+        let mut left = |now, wall, expiration_ms| {
+            producers.expire(Silent { now: (now, WallMs(wall)), expiration_ms }, i64::MIN, &mut 9);
+            producers.iter().map(|(id, _)| id).collect::<Vec<_>>()
+        };
+        assert_eq!(left(minutes(200), 1000 + DAY - 1, DAY), [7, 8]);
+        assert_eq!(left(minutes(109), 1000 + DAY, DAY), [7]);
+        assert_eq!(left(minutes(110), 1000 + DAY - 1, DAY), [7]);
+        assert_eq!(left(minutes(110), 1000 + DAY, DAY), [0; 0]);
     }
 }

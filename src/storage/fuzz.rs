@@ -91,12 +91,13 @@ fn small_files_are_read_or_named_as_damaged() {
         .unwrap();
     let header = crate::wire::batch::BatchHeader::parse(&batch).unwrap();
     for id in 1..4 {
-        producers.on_append(&crate::wire::batch::BatchHeader {
+        let batch = crate::wire::batch::BatchHeader {
             producer_id: id,
             producer_epoch: 0,
             base_sequence: 0,
             ..header
-        });
+        };
+        producers.on_append(&batch, None);
     }
     let snapshot = producers.snapshot();
     assert_eq!(Producers::from_snapshot(&snapshot).unwrap().len(), 3);

@@ -360,7 +360,7 @@ impl<'a> Loader<'a> {
             }
             epochs.on_append(header.leader_epoch, header.base_offset);
             if header.has_producer() && header.base_offset >= self.producers_from {
-                producers.on_append(header);
+                producers.on_append(header, None);
             }
         })?;
         self.segments[i].index = Some(Arc::new(index));

@@ -18,7 +18,7 @@ use super::progress::Progress;
 use super::segment::Segment;
 use super::tail::Tail;
 use super::tail::block_floor;
-use crate::base::{LeaderEpoch, Offset, TopicPartition, WallMs};
+use crate::base::{LeaderEpoch, Moment, Offset, TopicPartition, WallMs};
 use crate::partition::epochs::Epochs;
 use crate::partition::producers::Producers;
 use crate::wire::batch::{self, BatchHeader};
@@ -338,7 +338,7 @@ impl Log {
         batch: Option<&[u8]>,
         header: &BatchHeader,
         how: Append,
-        wall: WallMs,
+        (now, wall): (Moment, WallMs),
     ) -> Appended {
         let mut header =
             BatchHeader { base_offset: self.log_end, leader_epoch: how.leader_epoch, ..*header };
@@ -366,7 +366,7 @@ impl Log {
             active.first_timestamp = Some(header.max_timestamp);
         }
         if header.has_producer() {
-            self.producers.on_append(&header);
+            self.producers.on_append(&header, Some(now));
         }
         if self.epochs.latest() != Some(how.leader_epoch) {
             self.epochs.on_append(how.leader_epoch, header.base_offset);

@@ -117,6 +117,7 @@ impl Store {
             checkpoint_at: Moment::NEVER,
             checkpoint_wanted: false,
             checkpoint_bytes: 0,
+            began: Moment::NEVER,
             retention_at: Moment::default(),
             retention_next: Search::FIRST,
             wall,

@@ -11,6 +11,7 @@ use super::log::Log;
 use super::segment::{Kind, file_path};
 use super::store::{LOGS_PER_STEP, STEP_EVERY, Store};
 use crate::base::{Moment, Offset, WallMs};
+use crate::partition::producers::Silent;
 
 /// Producers that a step of the search looks at, about.
 const PRODUCERS_PER_STEP: usize = 1024;
@@ -34,6 +35,7 @@ impl Store {
     /// Time has passed: checkpoints by age, the scrub, retention, producers that fell silent.
     pub fn on_time(&mut self, now: Moment, wall: WallMs) {
         self.wall = wall;
+        self.began = self.began.min(now);
         self.start_checkpoint(now);
         self.step_checkpoint(now);
         self.step_scrub(now);
@@ -50,12 +52,15 @@ impl Store {
 
     /// One step of the search for what is too old.
     fn search(&mut self, from: Search, now: Moment) -> Search {
-        let silence = (self.wall, self.config.producer_expiration_ms);
+        let expiration_ms = self.config.producer_expiration_ms;
+        let silent = Silent { now: (now, self.wall), expiration_ms };
+        let forgets = now.since(self.began) >= silent.grace();
         let (mut producer, mut room) = (from.producer, PRODUCERS_PER_STEP);
         let upto = (from.log + LOGS_PER_STEP).min(self.logs.len());
         for i in from.log..upto {
             if let Some(log) = &mut self.logs[i] {
-                if let Some(producer) = log.producers.expire(silence, producer, &mut room) {
+                if forgets && let Some(producer) = log.producers.expire(silent, producer, &mut room)
+                {
                     return Search { log: i, producer };
                 }
                 self.retain_log(LogId(i as u32), now);

@@ -115,6 +115,8 @@ pub struct Store {
     /// Something was committed that no checkpoint has seen: so many bytes.
     pub(super) checkpoint_wanted: bool,
     pub(super) checkpoint_bytes: u64,
+    /// When it was first told the time.
+    pub(super) began: Moment,
     pub(super) retention_at: Moment,
     /// Where the running search for what is too old goes on.
     pub(super) retention_next: Search,
@@ -321,13 +323,13 @@ impl Store {
         let appended = match put {
             Put::Laid(laid) if laid.from == log.lie() => {
                 take_over(&mut self.memory, id, log, laid.buf);
-                log.append(None, header, how, wall)
+                log.append(None, header, how, (now, wall))
             }
             put => {
                 if !log.has_room(size_bytes) {
                     make_room(&mut self.memory, id, log, size_bytes);
                 }
-                let appended = log.append(Some(put.batch()), header, how, wall);
+                let appended = log.append(Some(put.batch()), header, how, (now, wall));
                 if let Put::Laid(laid) = put {
                     self.memory.let_go(laid.buf);
                 }

@@ -27,10 +27,19 @@ const WATCHER: u16 = 1;
 /// Records between two commits of a member.
 const COMMIT_EVERY: usize = 200;
 
-/// Settings of each producer, and whether it may send a record twice.
+/// Settings of each producer, and whether it may send a record twice. Idempotent ones do not give up: when
+/// a record is too late, librdkafka goes on as another epoch, and what was under way may be there twice.
 const PRODUCERS: &[(&[(&str, &str)], bool)] = &[
-    (&[("enable.idempotence", "true")], false),
-    (&[("enable.idempotence", "true"), ("compression.type", "zstd"), ("linger.ms", "20")], false),
+    (&[("enable.idempotence", "true"), ("message.timeout.ms", "0")], false),
+    (
+        &[
+            ("enable.idempotence", "true"),
+            ("message.timeout.ms", "0"),
+            ("compression.type", "zstd"),
+            ("linger.ms", "20"),
+        ],
+        false,
+    ),
     (&[("acks", "all"), ("message.send.max.retries", "0")], false),
     (&[("acks", "1"), ("message.send.max.retries", "0")], false),
     (&[("acks", "all"), ("enable.idempotence", "false"), ("compression.type", "gzip")], true),

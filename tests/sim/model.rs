@@ -66,7 +66,7 @@ impl ModelLog {
         let mut producers = Producers::new();
         for (header, _) in self.sent.iter().flat_map(|sent| batch::iter(&sent.bytes)) {
             if header.has_producer() {
-                producers.on_append(&header);
+                producers.on_append(&header, None);
             }
             if header.base_offset >= log.log_start() {
                 let epoch = log.epochs().epoch_of(header.base_offset);

@@ -23,13 +23,7 @@ const SETTINGS: &str = "node.id=0\nlog.dirs=/data\nlisteners=PLAINTEXT://127.0.0
     group.initial.rebalance.delay.ms=100\nauto.create.topics.enable=false\n";
 
 fn store_config(index: usize) -> StoreConfig {
-    StoreConfig {
-        jobs_max: 3,
-        checkpoint_ms: 3_000,
-        // Longer than the clock jumps: a producer that is forgotten may be told to begin anew.
-        producer_expiration_ms: 48 * HOUR_MS,
-        ..small_store(&format!("/node-{index}"))
-    }
+    StoreConfig { jobs_max: 3, checkpoint_ms: 3_000, ..small_store(&format!("/node-{index}")) }
 }
 
 impl World {
