@@ -121,6 +121,14 @@ impl<R> Appends<R> {
         .collect()
     }
 
+    /// What ends the topic's offsets that are on their way to the log.
+    pub(super) fn tombstones_of(&self, partition: i32, topic: &str) -> Vec<Record> {
+        let pending = self.pending.values().filter(|p| p.partition == partition);
+        let keys = pending.flat_map(|p| &p.records).filter_map(|r| Key::parse(&r.key).ok());
+        let of_topic = |key: &Key<'_>| matches!(key, Key::Offset { topic: t, .. } if *t == topic);
+        keys.filter(of_topic).map(|key| key.tombstone()).collect()
+    }
+
     /// Opens a request for several deletions.
     pub(super) fn open_deletions(&mut self, to: R, outcomes: Vec<Result<(), GroupError>>) -> u64 {
         let request = self.next.0;

@@ -12,15 +12,15 @@
 //! only (who is joining, timers, sessions) stays in memory here too.
 //!
 //! One file per part of the protocol: `group` the state, `join`, `rebalance` (the join phase from
-//! its start to its end), `sync`, `session` (heartbeats, leaving, silence), `offsets`, `expiry`,
+//! its start to its end), `sync`, `session` (heartbeats, leaving, silence), `offsets`, `looks`
+//! (at all groups, some in a turn), `expiry`,
 //! `admin` (describe, list, delete); beneath them `appends` (what is on its way to the log),
 //! `records` (its format), `timers`, `held` (memory that is counted) and `ids`.
 //!
 //! Invariants:
 //! - C1. Every reply address that comes in goes out again exactly once.
 //! - C2. Time and randomness are arguments: one seed and one script give one trace.
-//! - C3. No call but `list`, a sweep for expired offsets, and the loss of a partition looks at more
-//!   groups than it names.
+//! - C3. No call but `list`, the looks, and the loss of a partition looks at more groups than it names.
 //! - C4. A request is answered with the variant of [`Answer`] that its method names.
 //!
 //! Deliberately absent: transactional offsets, and the group types of KIP-848 and later, whose
@@ -35,6 +35,7 @@ mod group;
 mod held;
 mod ids;
 mod join;
+mod looks;
 mod message;
 mod offsets;
 mod rebalance;
@@ -52,10 +53,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::base::Moment;
 use crate::config::GroupLimits;
 use crate::coordinator::appends::{Appends, Then};
-use crate::coordinator::expiry::Sweep;
 use crate::coordinator::group::{Group, State};
 use crate::coordinator::ids::MemberIds;
-use crate::coordinator::timers::{Due, Timer, Timers};
+use crate::coordinator::looks::{Looks, Room};
+use crate::coordinator::timers::{Due, Timers};
 use crate::metrics::GroupTally;
 
 pub use admin::{GroupCounts, Listing, Walk};
@@ -80,9 +81,7 @@ struct Partition<R> {
     /// It cannot be.
     failed: bool,
     groups: GroupMap<R>,
-    expiry: Timer,
-    /// The look for expired offsets that goes on.
-    sweep: Option<Sweep>,
+    looks: Looks,
 }
 
 impl<R> Partition<R> {
@@ -106,6 +105,8 @@ struct Shared<R> {
     tally: GroupTally,
     /// Bytes of the members' metadata, and of the ids that are promised.
     held: Arc<AtomicUsize>,
+    /// What the looks of this turn may still take.
+    room: Room,
 }
 
 /// What surrounds a group during one call.
@@ -146,6 +147,7 @@ impl<R> Groups<R> {
             appends: Appends::default(),
             tally: GroupTally::default(),
             held: Arc::default(),
+            room: Room::default(),
         };
         Self { shared, partitions: BTreeMap::new() }
     }
@@ -168,8 +170,7 @@ impl<R> Groups<R> {
             loading: true,
             failed: false,
             groups: GroupMap::default(),
-            expiry: Timer::default(),
-            sweep: None,
+            looks: Looks::default(),
         };
         self.partitions.insert(partition, fresh);
     }
@@ -189,19 +190,14 @@ impl<R> Groups<R> {
         appends::replay(&mut partition.groups, key, value, None)
     }
 
-    /// The partition's log has been read to its end: members' sessions start now.
+    /// The partition's log has been read to its end: members' sessions start, those of some groups now
+    /// and of the others as time goes on.
     pub fn loaded(&mut self, partition: i32, at: At, out: &mut Vec<Effect<R>>) {
         let Some(entry) = self.partitions.get_mut(&partition) else { return };
         entry.loading = false;
-        let first_look = at.now.plus_ms(self.shared.limits.offsets_retention_check_interval_ms);
-        entry.expiry.set(first_look, &mut self.shared.timers, || Due::Expiry(partition));
         let mut env = Env { shared: &mut self.shared, partition, at, out };
-        for group in entry.groups.values_mut() {
-            session::start_all(group, &mut env);
-            if group.members.len() > env.shared.limits.size_max {
-                rebalance::prepare_and_append(group, &mut env);
-            }
-        }
+        entry.looks.begin(&env);
+        looks::go_on(entry, &mut env);
     }
 
     /// The partition's log cannot be read: its groups are not available, since what is known of them may be
@@ -263,13 +259,13 @@ impl<R> Groups<R> {
         let (Due::Session(partition, ..)
         | Due::Join(partition, _)
         | Due::Sync(partition, _)
-        | Due::Expiry(partition)) = due;
+        | Due::Look(partition)) = due;
         let Some(entry) = self.partitions.get_mut(&partition) else { return };
         let mut env = Env { shared: &mut self.shared, partition, at, out };
         let (group, rest) = match &due {
-            Due::Expiry(_) => {
-                if entry.expiry.fires(armed, at.now, &mut env.shared.timers, due) {
-                    expiry::sweep(entry, &mut env);
+            Due::Look(_) => {
+                if entry.looks.timer.fires(armed, at.now, &mut env.shared.timers, due) {
+                    looks::go_on(entry, &mut env);
                 }
                 return;
             }

@@ -12,7 +12,7 @@ use crate::coordinator::error::GroupError;
 use crate::coordinator::group::{CommittedOffset, Group, State};
 use crate::coordinator::message::{Answer, At, Commit, CommitOffset, Effect, Outcomes, Sender};
 use crate::coordinator::records::{self, Key, Record, STRING_BYTES_MAX};
-use crate::coordinator::{Env, Groups, alive, reply, session};
+use crate::coordinator::{Env, Groups, alive, looks, reply, session};
 
 /// One topic that offsets are asked for.
 #[derive(Debug, Clone)]
@@ -156,23 +156,18 @@ impl<R> Groups<R> {
         Ok(())
     }
 
-    /// Deletes the offsets that any group keeps for topics that are gone. A partition that is still
-    /// being read keeps them; they are not taken for those of another topic of that name.
-    pub fn on_topics_deleted(&mut self, topics: &[&str], at: At, out: &mut Vec<Effect<R>>) {
-        for (&partition, entry) in self.partitions.iter().filter(|(_, entry)| !entry.loading) {
-            let mut records = Vec::new();
-            for group in entry.groups.values() {
-                let in_flight = self.shared.appends.offsets_of(partition, &group.id);
-                let kept = topics.iter().filter_map(|&t| group.offsets.get_key_value(t));
-                let kept = kept.flat_map(|(t, o)| o.keys().map(|p| (t.clone(), *p)));
-                let in_flight = in_flight.into_iter().filter(|(t, _)| topics.contains(&&**t));
-                records.extend(kept.chain(in_flight).map(|(topic, partition)| {
-                    Key::Offset { group: &group.id, topic: &topic, partition }.tombstone()
-                }));
+    /// Deletes the offsets that any group keeps for a topic that is gone, some at once and the rest as time
+    /// goes on. A partition that is still being read keeps them; they are not taken for those of another
+    /// topic of that name.
+    pub fn on_topic_deleted(&mut self, topic: &str, id: TopicId, at: At, out: &mut Vec<Effect<R>>) {
+        for (&partition, entry) in self.partitions.iter_mut().filter(|(_, entry)| !entry.loading) {
+            let mut env = Env { shared: &mut self.shared, partition, at, out };
+            let in_flight = env.shared.appends.tombstones_of(partition, topic);
+            if !in_flight.is_empty() {
+                env.append(in_flight, Then::Nothing);
             }
-            if !records.is_empty() {
-                self.shared.appends.begin(partition, records, Then::Nothing, at.now, out);
-            }
+            entry.looks.on_topic_deleted(topic, id, at.wall);
+            looks::go_on(entry, &mut env);
         }
     }
 }

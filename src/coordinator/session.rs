@@ -135,9 +135,11 @@ pub(super) fn promise_bytes(group: &str, id: &str) -> usize {
     PROMISE_BYTES + group.len() + id.len()
 }
 
-/// Starts the session of every member of a group that was read from the log.
+/// Starts the session of every member of a group that was read from the log, but of those that have been
+/// heard of since.
 pub(super) fn start_all<R>(group: &mut Group<R>, env: &mut Env<'_, R>) {
-    for id in group.members.keys().cloned().collect::<Vec<_>>() {
+    let silent = group.members.iter().filter(|(_, m)| m.join.is_none() && !m.session.is_set());
+    for id in silent.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
         restart(group, &id, env);
     }
 }

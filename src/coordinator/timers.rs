@@ -22,8 +22,8 @@ pub(super) enum Due {
     Join(i32, Arc<str>),
     /// The end of a group's sync phase.
     Sync(i32, Arc<str>),
-    /// The next look for expired offsets in a partition.
-    Expiry(i32),
+    /// The next look at the groups of a partition.
+    Look(i32),
 }
 
 impl Due {
@@ -32,7 +32,7 @@ impl Due {
         let names = match self {
             Self::Session(_, group, member) => group.len() + member.len(),
             Self::Join(_, group) | Self::Sync(_, group) => group.len(),
-            Self::Expiry(_) => 0,
+            Self::Look(_) => 0,
         };
         size_of::<Reverse<(Moment, u64, Self)>>() + names
     }
@@ -59,6 +59,11 @@ impl Timer {
             self.armed = due;
             timers.push(due, key());
         }
+    }
+
+    /// Whether there is a deadline.
+    pub(super) fn is_set(&self) -> bool {
+        self.due != Moment::NEVER
     }
 
     /// There is no deadline any more.
@@ -143,12 +148,12 @@ mod tests {
     fn a_deadline_that_moves_back_costs_no_entry_and_one_that_moves_forward_is_kept() {
         let (mut timers, mut timer) = (Timers::default(), Timer::default());
         for due in [100, 200, 300] {
-            timer.set(Moment(due), &mut timers, || Due::Expiry(0));
+            timer.set(Moment(due), &mut timers, || Due::Look(0));
         }
         assert_eq!(timers.heap.len(), 1);
         let (at, key) = timers.pop(Moment(150), timers.pushed()).unwrap();
         assert!(!timer.fires(at, Moment(150), &mut timers, key));
-        timer.set(Moment(160), &mut timers, || Due::Expiry(0));
+        timer.set(Moment(160), &mut timers, || Due::Look(0));
         let (at, key) = timers.pop(Moment(160), timers.pushed()).unwrap();
         assert!(timer.fires(at, Moment(160), &mut timers, key));
         let (at, key) = timers.pop(Moment(300), timers.pushed()).unwrap();

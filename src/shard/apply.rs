@@ -115,7 +115,8 @@ impl Shard {
     fn give_up(&mut self, topic: &Topic, partitions: Range<usize>) {
         if partitions.start == 0 {
             self.partitions.remove_topic(topic.id);
-            self.ask_groups(|groups, at, out| groups.on_topics_deleted(&[&topic.name], at, out));
+            let (name, id) = (&topic.name, topic.id);
+            self.ask_groups(|groups, at, out| groups.on_topic_deleted(name, id, at, out));
         }
         for index in partitions {
             let Some(log) = self.store.find(place(topic, index)) else { continue };

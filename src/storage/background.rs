@@ -304,13 +304,10 @@ fn companions(log: &mut Log, i: usize, config: &StoreConfig, work: &mut WriteWor
         work.epochs = Some(log.epochs.to_text());
     }
     let Some(index) = &log.segments[i].index else { return };
-    let (offsets, times) = log.disk.index_entries;
     if work.seal.is_some() {
         log.disk.index_entries = (0, 0);
     } else if log.is_index_behind(config) {
-        let (offset_bytes, time_bytes) = index.encode(offsets, times);
-        work.index_tail =
-            Some([(8 * offsets as u64, offset_bytes), (12 * times as u64, time_bytes)]);
+        work.index_tail = Some(index.tail(log.disk.index_entries));
         log.disk.index_entries = (index.len(), index.times_len());
         work.snapshot = Some((log.log_end, log.producers.clone()));
         // The checkpoint before last is what the recovery point on disk may go back to.

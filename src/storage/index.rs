@@ -45,6 +45,37 @@ pub(super) struct Index {
     since_entry_bytes: u64,
 }
 
+/// The entries that are not in the files yet.
+pub(super) struct Tail {
+    /// Entries that are.
+    from: (usize, usize),
+    offsets: Vec<OffsetEntry>,
+    times: Vec<TimeEntry>,
+}
+
+impl Tail {
+    /// Byte of each file at which it goes on, and the bytes.
+    pub(super) fn encode(&self) -> [(u64, Vec<u8>); 2] {
+        let [offsets, times] = encode(&self.offsets, &self.times);
+        let at = |entries, bytes| (entries * bytes) as u64;
+        [(at(self.from.0, OFFSET_ENTRY_BYTES), offsets), (at(self.from.1, TIME_ENTRY_BYTES), times)]
+    }
+}
+
+fn encode(offset_entries: &[OffsetEntry], time_entries: &[TimeEntry]) -> [Vec<u8>; 2] {
+    let mut offsets = Vec::with_capacity(offset_entries.len() * OFFSET_ENTRY_BYTES);
+    for e in offset_entries {
+        offsets.extend_from_slice(&e.relative.to_be_bytes());
+        offsets.extend_from_slice(&e.at.to_be_bytes());
+    }
+    let mut times = Vec::with_capacity(time_entries.len() * TIME_ENTRY_BYTES);
+    for e in time_entries {
+        times.extend_from_slice(&e.timestamp.to_be_bytes());
+        times.extend_from_slice(&e.relative.to_be_bytes());
+    }
+    [offsets, times]
+}
+
 impl Index {
     /// Of an empty segment.
     pub(super) fn new(base: Offset) -> Self {
@@ -162,18 +193,16 @@ impl Index {
         self.since_entry_bytes = 0;
     }
 
-    /// The two files, entries from `offsets_from` and `times_from` on.
-    pub(super) fn encode(&self, offsets_from: usize, times_from: usize) -> (Vec<u8>, Vec<u8>) {
-        let (mut offsets, mut times) = (Vec::new(), Vec::new());
-        for e in &self.offsets[offsets_from.min(self.offsets.len())..] {
-            offsets.extend_from_slice(&e.relative.to_be_bytes());
-            offsets.extend_from_slice(&e.at.to_be_bytes());
-        }
-        for e in &self.times[times_from.min(self.times.len())..] {
-            times.extend_from_slice(&e.timestamp.to_be_bytes());
-            times.extend_from_slice(&e.relative.to_be_bytes());
-        }
-        (offsets, times)
+    /// Its entries from `offsets` and `times` on, for whoever writes them: there may be too many to be
+    /// encoded in a turn.
+    pub(super) fn tail(&self, (offsets, times): (usize, usize)) -> Tail {
+        let from = (offsets.min(self.offsets.len()), times.min(self.times.len()));
+        Tail { from, offsets: self.offsets[from.0..].into(), times: self.times[from.1..].into() }
+    }
+
+    /// The two files.
+    pub(super) fn encode(&self) -> [Vec<u8>; 2] {
+        encode(&self.offsets, &self.times)
     }
 
     /// Number of time entries.
@@ -259,7 +288,10 @@ mod tests {
     fn the_files_read_back_and_damage_is_seen() {
         let (mut index, size) = filled();
         index.seal();
-        let (offsets, mut times) = index.encode(0, 0);
+        let [offsets, mut times] = index.encode();
+        let [(offsets_at, offsets_tail), (times_at, times_tail)] = index.tail((1, 1)).encode();
+        assert_eq!((offsets_at, &*offsets_tail), (8, &offsets[8..]));
+        assert_eq!((times_at, &*times_tail), (12, &times[12..]));
         times.extend_from_slice(&[0; 24]);
         let mut read = Index::decode(Offset(100), size, &offsets, &times).unwrap();
         read.since_entry_bytes = index.since_entry_bytes;

@@ -13,7 +13,7 @@ use super::LogId;
 use super::error::{Fault, StorageError};
 use super::fence::Fence;
 use super::files::{self, Make};
-use super::index::Index;
+use super::index::{Index, Tail};
 use super::scan::{self, Expect};
 use super::scrub::{Reached, ScrubWork};
 use super::segment::{Kind, file_path};
@@ -230,7 +230,7 @@ pub(super) fn write_index(
     segment: Offset,
     index: &Index,
 ) -> Result<(), StorageError> {
-    let (offsets, times) = index.encode(0, 0);
+    let [offsets, times] = index.encode();
     files::write(disk, &file_path(dir, segment, Kind::Index), &offsets)?;
     files::write(disk, &file_path(dir, segment, Kind::TimeIndex), &times)
 }
@@ -251,8 +251,8 @@ pub(super) struct WriteWork {
     /// The file is synced, and then everything below this position and offset is.
     pub(super) sync: Option<(u64, Offset)>,
     pub(super) seal: Option<Seal>,
-    /// Bytes to append to the index files: file position and bytes of each.
-    pub(super) index_tail: Option<[(u64, Vec<u8>); 2]>,
+    /// What to append to the index files.
+    pub(super) index_tail: Option<Tail>,
     /// Content of the leader epoch checkpoint.
     pub(super) epochs: Option<String>,
     /// Producer snapshot to write, by offset.
@@ -298,11 +298,12 @@ impl WriteWork {
     }
 
     fn write_companions(&self, disk: &dyn Disk) -> Result<(), StorageError> {
-        if let Some(tails) = &self.index_tail {
-            for ((at, bytes), kind) in tails.iter().zip([Kind::Index, Kind::TimeIndex]) {
+        if let Some(tail) = &self.index_tail {
+            for ((at, bytes), kind) in tail.encode().into_iter().zip([Kind::Index, Kind::TimeIndex])
+            {
                 let path = file_path(&self.dir, self.segment, kind);
                 let file = disk.open(&path, Access::Buffered);
-                file.and_then(|f| f.set_size(*at).and_then(|()| f.write_at(bytes, *at)))
+                file.and_then(|f| f.set_size(at).and_then(|()| f.write_at(&bytes, at)))
                     .map_err(StorageError::disk("writing", &path))?;
             }
         }
@@ -328,7 +329,7 @@ impl WriteWork {
 
     /// Gives back what only the job needs: there may be very many producers, too many for a turn.
     fn let_go(&mut self) {
-        self.snapshot = None;
+        (self.snapshot, self.index_tail) = (None, None);
         if let Some(seal) = &mut self.seal {
             seal.snapshot = None;
         }

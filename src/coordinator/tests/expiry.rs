@@ -2,13 +2,11 @@
 
 use expect_test::expect;
 
-use super::world::{at_ms, check_with, limits, list};
-use crate::base::TopicId;
+use super::world::{check_with, limits};
 use crate::config::GroupLimits;
-use crate::coordinator::*;
 
 /// Two days of retention, a look every day.
-fn two_days() -> GroupLimits {
+pub(super) fn two_days() -> GroupLimits {
     const DAY_MS: i64 = 86_400_000;
     GroupLimits {
         offsets_retention_ms: 2 * DAY_MS,
@@ -217,73 +215,4 @@ fn what_is_committed_deleted_and_expires_is_counted_and_so_are_rebalances() {
               GroupTally { commits: 3, deletions: 1, expirations: 2, rebalances: 1, failed: 0 }
         "#]],
     );
-}
-
-/// Groups of clients that assign partitions themselves, each with so many offsets, all old.
-fn simple_groups(groups: &mut Groups<()>, names: impl Iterator<Item = String>, offsets: i32) {
-    for name in names {
-        let offset = |partition| CommitOffset {
-            topic: if partition % 2 == 0 { "even" } else { "odd" },
-            topic_id: TopicId([7; 16]),
-            partition,
-            offset: 1,
-            leader_epoch: -1,
-            metadata: "",
-        };
-        let commit = Commit {
-            from: Sender { group: &name, member: "", instance: None, generation: -1 },
-            retention_ms: None,
-            reports_unknown_group: true,
-            offsets: (0..offsets).map(offset).collect(),
-        };
-        let mut out = Vec::new();
-        groups.commit_offsets(&commit, (), at_ms(0), &mut out);
-        report(groups, &mut out, 0);
-    }
-}
-
-/// Tells that all appends are done; how many they were, and records of them.
-fn report(groups: &mut Groups<()>, out: &mut Vec<Effect<()>>, ms: u64) -> (usize, usize) {
-    let (mut appends, mut count) = (0, 0);
-    while let Some(effect) = out.pop() {
-        if let Effect::Append { ticket, records, .. } = effect {
-            (appends, count) = (appends + 1, count + records.len());
-            groups.on_append(ticket, Ok(()), at_ms(ms), out);
-        }
-    }
-    (appends, count)
-}
-
-#[test]
-fn a_look_takes_as_many_turns_as_there_is_much_and_waits_for_what_it_wrote() {
-    const DAY_MS: u64 = 86_400_000;
-    let limits = GroupLimits { offsets_topic_partitions: 1, ..two_days() };
-    let mut groups: Groups<()> = Groups::new(limits, 1);
-    groups.load(0, &mut Vec::new());
-    groups.loaded(0, at_ms(0), &mut Vec::new());
-    simple_groups(&mut groups, (0..1000).map(|n| format!("many-{n}")), 1);
-    simple_groups(&mut groups, ["large".to_owned()].into_iter(), 3000);
-    let (mut turns, mut records, mut ms, mut held) = (0, 0, 0, Vec::new());
-    while ms < 4 * DAY_MS {
-        ms = groups.next_deadline().0.div_ceil(1_000_000);
-        let mut out = Vec::new();
-        groups.on_time(at_ms(ms), &mut out);
-        if turns == 3 && held.is_empty() {
-            held = out;
-            continue;
-        }
-        if !held.is_empty() {
-            assert!(out.is_empty(), "it goes on before what it wrote is in the log");
-            out = std::mem::take(&mut held);
-        }
-        let (appends, count) = report(&mut groups, &mut out, ms);
-        assert!(appends <= 32 && count <= 150, "{appends} appends with {count} records in a turn");
-        turns += usize::from(appends > 0);
-        records += count;
-    }
-    // Each group goes too; the large one when it is looked at again.
-    assert_eq!(records, 1000 + 3000 + 1001);
-    assert!(turns > 60, "{turns}");
-    assert_eq!(groups.tally().expirations, 4000);
-    assert!(list(&groups, &[], &[]).unwrap().is_empty());
 }

@@ -2,9 +2,8 @@
 
 use expect_test::expect;
 
-use super::world::{at_ms, check, check_with, limits};
+use super::world::{at_ms, check, check_with, limits, replay_member};
 use crate::config::GroupLimits;
-use crate::coordinator::records::Key;
 use crate::coordinator::{Answer, Effect, GroupError, Groups, Join, Leaver, Sender};
 
 fn no_delay() -> GroupLimits {
@@ -495,12 +494,7 @@ fn ten_thousand_groups_that_send_heartbeats_have_one_deadline_each() {
     groups.load(0, &mut Vec::new());
     let member = |i: i32| (format!("g{i}"), format!("m{i}"));
     for (group, member) in (0..10_000).map(member) {
-        let mut value = vec![0, 3, 0, 1];
-        value.extend_from_slice(b"c\0\0\0\x01\xff\xff\xff\xff\0\0\0\0\0\0\0\0\0\0\0\x01");
-        value.extend_from_slice(&(member.len() as u16).to_be_bytes());
-        value.extend_from_slice(member.as_bytes());
-        value.extend_from_slice(b"\xff\xff\0\0\0\0\0\0\x27\x10\0\0\x27\x10\0\0\0\0\0\0\0\0");
-        groups.replay(0, &Key::Group(&group).bytes(), Some(&value)).unwrap();
+        replay_member(&mut groups, &group, &member);
     }
     groups.loaded(0, at_ms(0), &mut Vec::new());
     for second in 1..9 {

@@ -4,6 +4,7 @@
 mod durability;
 mod expiry;
 mod kafka_bytes;
+mod looks;
 mod membership;
 mod offsets;
 mod random;

@@ -411,9 +411,9 @@ fn offsets_of_deleted_topics_go() {
             commit h - t/1=1
               log: offset h t/1=1
             drop-topic t
+              log: no offset h t/1
               log: no offset g t/0
               log: no offset h t/0
-              log: no offset h t/1
             release
               commit: ok
             fetch g

@@ -125,7 +125,10 @@ impl World {
                 self.groups.delete_offsets(plain[0], &what, "uncommit".into(), when, &mut out);
             }
             "delete" => self.groups.delete_groups(plain, "delete".into(), when, &mut out),
-            "drop-topic" => self.groups.on_topics_deleted(plain, when, &mut out),
+            "drop-topic" => {
+                let id = TopicId([7; 16]);
+                self.groups.on_topic_deleted(plain[0], id, when, &mut out);
+            }
             "describe" => self.describe(plain[0]),
             "list" => {
                 let types: Vec<_> = line.get("type").into_iter().collect();
@@ -400,6 +403,16 @@ pub(super) fn describe_record(record: &Record) -> String {
         (Key::Group(group), None) => format!("no group {group}"),
         (Key::Other, _) => "other".into(),
     }
+}
+
+/// Reads a group of one member in generation 1, whose session is 10 s, from the log.
+pub(super) fn replay_member<R>(groups: &mut Groups<R>, group: &str, member: &str) {
+    let mut value = vec![0, 3, 0, 1];
+    value.extend_from_slice(b"c\0\0\0\x01\xff\xff\xff\xff\0\0\0\0\0\0\0\0\0\0\0\x01");
+    value.extend_from_slice(&(member.len() as u16).to_be_bytes());
+    value.extend_from_slice(member.as_bytes());
+    value.extend_from_slice(b"\xff\xff\0\0\0\0\0\0\x27\x10\0\0\x27\x10\0\0\0\0\0\0\0\0");
+    groups.replay(0, &Key::Group(group).bytes(), Some(&value)).unwrap();
 }
 
 /// All groups that pass, by name; looked at two by two.
