@@ -194,7 +194,7 @@ impl Store {
     /// Starts to remove the directory of a deleted log, if that may begin.
     pub(super) fn start_removal(&mut self, id: LogId) {
         let Some(removal) = self.removals.going.get_mut(&id) else { return };
-        if removal.chunk.is_some() && removal.jobs_out == 0 && !removal.started {
+        if removal.told.is_some() && removal.jobs_out == 0 && !removal.started {
             removal.started = true;
             let work = Work::RemoveLog(removal.dir.clone());
             self.queues.urgent.push_back(Job { log: None, work });

@@ -168,7 +168,7 @@ impl Store {
             return;
         }
         let upto = checkpoint.upto;
-        if self.removals.going.values().any(|r| r.chunk <= Some(upto)) {
+        if self.removals.needs(upto) {
             return;
         }
         checkpoint.stage = Stage::Listing(Vec::with_capacity(self.logs.len()), 0);
@@ -206,7 +206,7 @@ impl Store {
     pub(super) fn on_checkpoint(&mut self, upto: u64, now: Moment) {
         self.ring.free_upto(upto);
         self.checkpoint = None;
-        self.removals.gone.retain(|r| r.chunk > Some(upto));
+        self.removals.forget(upto);
         self.full = false;
         self.checkpoint_at = now.plus_ms(self.config.checkpoint_ms);
     }

@@ -322,9 +322,7 @@ impl Store {
                 out.push(StoreEvent::LogStartMoved { log, start });
             }
             Meta::Delete(id) => {
-                if let Some(removal) = self.removals.going.get_mut(&id) {
-                    (removal.chunk, removal.sequence) = (Some(chunk), sequence);
-                }
+                self.removals.on_durable(id, chunk, sequence);
                 self.start_removal(id);
             }
         }

@@ -226,8 +226,7 @@ impl Store {
             tp: log.tp,
             log: id,
             jobs_out: log.disk.jobs_out,
-            chunk: None,
-            sequence: 0,
+            told: None,
             started: false,
         });
         self.metas.push_back((log.tp, Arc::clone(&log.topic), Meta::Delete(id)));
