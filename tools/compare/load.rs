@@ -267,7 +267,7 @@ impl Loader {
             keep_to(broker.pid(), &all);
         }
         let mut load = self.start(&job, &broker.bootstrap())?;
-        let mut settling = Settling::default();
+        let mut settling = Settling::new(limit_seconds);
         let (mut second, mut is_settled) = (0, false);
         while second < limit_seconds && !is_settled {
             let limit = if second == 0 { PREPARE } else { END };
@@ -286,8 +286,10 @@ impl Loader {
 }
 
 /// Decides when the CPU per record of a broker that warms up has settled.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Settling {
+    /// Before this second it has not: compilers wait for what is called often.
+    least_seconds: u64,
     /// CPU seconds at the start of the window, and records acknowledged in it.
     from: Option<(u64, f64)>,
     acked: f64,
@@ -302,8 +304,11 @@ impl Settling {
     /// ...and the broker did not need more than this part of a core: while its compiler fills the core, each
     /// record costs the same part of it. A broker that always does is loaded for as long as may be.
     const BUSY: f64 = 0.8;
-    /// Before this second it has not: compilers wait for what is called often.
-    const LEAST_SECONDS: u64 = 12;
+
+    /// Of a warm-up that may last `limit_seconds`.
+    fn new(limit_seconds: u64) -> Self {
+        Self { least_seconds: limit_seconds * 2 / 5, from: None, acked: 0.0, last: None }
+    }
 
     fn is_settled(&mut self, second: u64, cpu: f64, acked: f64) -> bool {
         let Some((since, from)) = self.from else {
@@ -317,8 +322,8 @@ impl Settling {
         let cost = (cpu - from) / self.acked.max(1.0);
         let is_busy = cpu - from > Self::BUSY * (second - since) as f64;
         let is_flat = self.last.is_some_and(|last| cost > last * Self::KEPT);
-        let settled = is_flat && !is_busy && second >= Self::LEAST_SECONDS;
-        *self = Self { from: Some((second, cpu)), acked: 0.0, last: Some(cost) };
+        let settled = is_flat && !is_busy && second >= self.least_seconds;
+        (self.from, self.acked, self.last) = (Some((second, cpu)), 0.0, Some(cost));
         settled
     }
 }
@@ -489,7 +494,7 @@ mod tests {
     fn a_broker_has_settled_when_a_window_costs_what_the_last_one_did() {
         // CPU seconds in each second: seconds and what each of them took.
         let settled_at = |costs: &[(u64, f64)]| {
-            let (mut settling, mut cpu, mut second) = (Settling::default(), 0.0, 0);
+            let (mut settling, mut cpu, mut second) = (Settling::new(30), 0.0, 0);
             let mut each = costs.iter().flat_map(|&(n, cost)| (0..n).map(move |_| cost));
             each.find_map(|cost| {
                 (cpu, second) = (cpu + cost, second + 1);

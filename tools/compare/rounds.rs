@@ -95,7 +95,7 @@ impl Rounds {
                 (_, true) => 4,
                 _ => 1,
             };
-            let warm_up = if broker.warms_up { self.warm_up_seconds * 2 / 3 } else { 0 };
+            let warm_up = if broker.warms_up { self.warm_up_seconds } else { 0 };
             sum += match workload.what {
                 What::Load(_) => starts + 2 * (warm_up + WARM_UP + self.seconds + 1),
                 What::Drain { .. } => starts + 2 * warm_up + 45,
@@ -249,11 +249,12 @@ impl Visit<'_> {
         let how = self.how(durabilities[0], &[]);
         let mut running = self.broker.start(&self.place()?, &how)?;
         running.wait(stop)?;
-        for &durability in durabilities {
+        for (nth, &durability) in durabilities.iter().enumerate() {
             let mut warm_up = Values::new();
             if self.broker.warms_up && self.workload.what != What::Idle {
                 let job = Job { name: "warm-up".to_owned(), ..self.job(durability) };
-                let limit = self.rounds.warm_up_seconds;
+                // What comes first after a start would cost more than what comes next.
+                let limit = self.rounds.warm_up_seconds * if nth == 0 { 2 } else { 1 };
                 let (seconds, is_settled) =
                     self.rounds.loader.warm_up(&job, limit, &mut running, stop)?;
                 warm_up.insert("warm_up_seconds", seconds as f64);
