@@ -12,10 +12,9 @@
 //! only (who is joining, timers, sessions) stays in memory here too.
 //!
 //! One file per part of the protocol: `group` the state, `join`, `rebalance` (the join phase from
-//! its start to its end), `sync`, `session` (heartbeats, leaving, silence), `offsets`, `looks`
-//! (at all groups, some in a turn), `expiry`,
-//! `admin` (describe, list, delete); beneath them `appends` (what is on its way to the log),
-//! `records` (its format), `timers`, `held` (memory that is counted) and `ids`.
+//! its start to its end), `sync`, `session` (heartbeats, leaving, silence), `offsets`, `looks` (at all
+//! groups, some in a turn), `expiry`, `admin` (describe, list, delete); beneath them `appends` (what
+//! is on its way to the log), `records` (its format), `timers`, `held` (memory that is counted) and `ids`.
 //!
 //! Invariants:
 //! - C1. Every reply address that comes in goes out again exactly once.
