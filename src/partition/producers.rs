@@ -125,7 +125,7 @@ pub enum ProducerError {
 pub struct SnapshotError(&'static str);
 
 /// Which producers are forgotten: those whose last timestamp is `expiration_ms` old, unless they were heard
-/// of within [`RETRIED_FOR`].
+/// of within the last 10 minutes.
 ///
 /// Kafka looks at the timestamp alone. It is the client's, and the clock may jump: what a producer
 /// sent a moment ago would be a day old, and its retry be appended again.
