@@ -51,7 +51,7 @@ pub struct StoreConfig {
     pub index_entries_min: usize,
     /// Longest that a log which does not wait for syncs goes without one...
     pub lazy_flush_ms: i64,
-    /// ...and most that it leaves unsynced.
+    /// ...and most that it leaves unsynced; a quarter of it while a quarter of the cache is not durable.
     pub lazy_flush_bytes: u64,
     /// Bytes that the scrub reads in a second; 0 for no scrub.
     pub scrub_bytes_per_second: u64,
@@ -73,7 +73,7 @@ impl StoreConfig {
             commit_metas_max: 128,
             direct_bytes_min: 128 << 10,
             direct_bytes_max: 512 << 10,
-            write_bytes_min: 1 << 20,
+            write_bytes_min: 2 << 20,
             write_bytes_max: 4 << 20,
             cache_bytes: 64 << 20,
             chunk_bytes_max: 1 << 20,
@@ -86,7 +86,7 @@ impl StoreConfig {
             checkpoint_step_logs: 64,
             index_entries_min: 256,
             lazy_flush_ms: 1_000,
-            lazy_flush_bytes: 1 << 20,
+            lazy_flush_bytes: 4 << 20,
             scrub_bytes_per_second: 1 << 20,
             retention_check_ms: 300_000,
             producer_expiration_ms: 86_400_000,

@@ -24,7 +24,7 @@ use crate::runtime::disk::{Access, BackJob, Disk, DiskFile, ReadSpec};
 use crate::wire::batch::{BatchError, BatchHeader};
 
 /// Most that is written at a time. A device serves its queue in order and a commit may stand behind this.
-const SLICE_BYTES: usize = 128 << 10;
+const SLICE_BYTES: usize = 256 << 10;
 
 /// A piece of work, and whose it is.
 pub struct Job {

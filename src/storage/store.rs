@@ -352,8 +352,9 @@ impl Store {
             return;
         }
         log.lazy_records += records;
-        let due = log.lazy_records >= log.config.flush_messages
-            || log.uncommitted() >= self.config.lazy_flush_bytes;
+        let crowded = self.dirty_bytes >= self.config.cache_bytes / 4;
+        let most = self.config.lazy_flush_bytes >> if crowded { 2 } else { 0 };
+        let due = log.lazy_records >= log.config.flush_messages || log.uncommitted() >= most;
         if due {
             log.queue = Queue::Due;
             self.due.push_back(id);

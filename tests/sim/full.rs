@@ -30,19 +30,22 @@ struct Node {
     failures: Vec<(Option<LogId>, Arc<StorageError>)>,
 }
 
-fn open(disk: &SimDisk, generation: u64, chunks: u64) -> Store {
-    let config = StoreConfig {
+fn config(chunks: u64) -> StoreConfig {
+    StoreConfig {
         journal_bytes: chunks * (64 << 10),
         checkpoint_ms: 100,
         ..crate::small_store("/node-0")
-    };
+    }
+}
+
+fn open(disk: &SimDisk, generation: u64, config: StoreConfig) -> Store {
     Store::open(Arc::new(disk.clone()), config, generation, WallMs(0)).unwrap()
 }
 
 impl Node {
-    fn new(chunks: u64) -> Self {
+    fn new(store_config: StoreConfig) -> Self {
         let disk = SimDisk::new(1);
-        let mut store = open(&disk, 1, chunks);
+        let mut store = open(&disk, 1, store_config);
         let config = LogConfig { segment_bytes: 100_000, ..LogConfig::default() };
         for (i, topic) in TOPICS.iter().enumerate() {
             store.create(tp(i), topic, config.clone(), Moment(0));
@@ -129,7 +132,7 @@ impl Node {
     /// There is room again, and the node starts: everything acknowledged is served.
     fn check_after_restart(mut self) {
         self.disk.set_full(None);
-        self.store = open(&self.disk, 2, 4);
+        self.store = open(&self.disk, 2, config(4));
         self.failures.clear();
         for (i, topic) in TOPICS.iter().enumerate() {
             let id = self.log(i);
@@ -152,7 +155,7 @@ impl Node {
 
 #[test]
 fn a_log_that_cannot_be_written_keeps_its_journal_and_others_go_on_for_many_times_its_size() {
-    let mut node = Node::new(4);
+    let mut node = Node::new(config(4));
     assert!(node.produce(0, 2_000) && node.produce(1, 2_000));
     node.stick();
     while node.produce(0, 900) {
@@ -170,7 +173,7 @@ fn a_log_that_cannot_be_written_keeps_its_journal_and_others_go_on_for_many_time
 
 #[test]
 fn a_journal_that_is_full_of_what_cannot_be_written_stops_the_node_and_a_restart_has_it_all() {
-    let mut node = Node::new(4);
+    let mut node = Node::new(config(4));
     node.stick();
     // More at once than a commit repeats: it comes through the journal, and fails only when written.
     let mut more = true;
@@ -191,7 +194,7 @@ fn a_journal_that_is_full_of_what_cannot_be_written_stops_the_node_and_a_restart
 
 #[test]
 fn a_journal_that_waited_for_its_next_file_takes_requests_again_once_that_is_there() {
-    let mut node = Node::new(16);
+    let mut node = Node::new(config(16));
     let batch = |number: u8| {
         let mut builder = BatchBuilder::default();
         builder.push(1_700_000_000_000, None, Some(&[number; 3_000]), &[]);
@@ -229,7 +232,7 @@ fn durable(events: &mut Vec<StoreEvent>) -> Vec<(LogId, i64)> {
 
 #[test]
 fn a_large_batch_is_written_in_parts_and_small_ones_are_durable_in_between() {
-    let mut node = Node::new(16);
+    let mut node = Node::new(config(16));
     assert!(node.produce(0, 9_000) && node.produce(1, 100));
     let (large, last) = node.append(0, 90_000).unwrap();
     let (mut events, mut small, mut ends) = (Vec::new(), 0, Vec::new());
@@ -255,7 +258,7 @@ fn a_large_batch_is_written_in_parts_and_small_ones_are_durable_in_between() {
 
 #[test]
 fn many_new_logs_do_not_hold_up_one_that_was_there_and_none_has_records_before_it_is_created() {
-    let mut node = Node::new(16);
+    let mut node = Node::new(config(16));
     assert!(node.produce(0, 100) && node.produce(1, 100));
     let of = |i: u8| TopicPartition { topic: TopicId([100 + i; 16]), partition: 0 };
     for i in 0..5 {
@@ -281,7 +284,7 @@ fn many_new_logs_do_not_hold_up_one_that_was_there_and_none_has_records_before_i
 
 #[test]
 fn memory_of_what_commits_have_written_is_given_back_without_a_further_append() {
-    let mut node = Node::new(16);
+    let mut node = Node::new(config(16));
     node.store.configure(node.log(1), LogConfig::default());
     for _ in 0..20 {
         node.append(1, 8_000).unwrap();
@@ -294,4 +297,27 @@ fn memory_of_what_commits_have_written_is_given_back_without_a_further_append() 
     node.work();
     let after = node.store.cache_bytes();
     assert!(before > 96 << 10 && after <= 64 << 10, "{before} bytes, then {after}");
+}
+
+/// Bytes that are not durable, at most, of a log that nobody waits for while no time passes.
+fn most_unsynced(cache_bytes: usize) -> usize {
+    let few = StoreConfig { lazy_flush_bytes: 32 << 10, cache_bytes, ..config(4) };
+    let mut node = Node::new(few);
+    let lazy = LogConfig { flush_messages: i64::MAX, ..LogConfig::default() };
+    node.store.configure(node.log(0), lazy);
+    let mut most = 0;
+    for _ in 0..60 {
+        node.append(0, 1_000).unwrap();
+        most = most.max(node.store.dirty_bytes());
+        node.work();
+    }
+    most
+}
+
+#[test]
+fn what_nobody_waits_for_is_committed_in_smaller_lots_while_much_of_the_cache_is_not_durable() {
+    let (lot, batch) = (32 << 10, 1_100);
+    assert!((lot..lot + batch).contains(&most_unsynced(1 << 20)));
+    assert!((lot / 4..lot / 4 + batch).contains(&most_unsynced(32 << 10)));
+    assert!((lot / 2..lot / 2 + batch).contains(&most_unsynced(64 << 10)));
 }
