@@ -18,6 +18,8 @@ const IN_FULL: &str = "0018,0019,0026,0045,0050,0061,0082,0089,0102,0122,0132,01
 /// one: closing such a connection can lock the runner up (its thread waits in `accept` for a connection that
 /// is gone, whoever closes it for the thread, and all others for the lock that this one has).
 const SLOWED: &str = "0049,0075,0076,0086,0088,0094";
+/// Holds that a topic which is made on demand is not there within 100 ms: Apache Kafka fails it in six of ten runs.
+const A_RACE: &str = "test_base_producer_timeout";
 /// Talks to a broker of librdkafka's own.
 const NOT_OURS: &str = "0150";
 /// Quick tests of every kind.
@@ -125,7 +127,8 @@ fn the_rdkafka_crates_tests_pass_but_for_those_that_are_listed() {
     let server =
         Server::with(&[("node.count", "1"), ("num.partitions", "3"), ("listeners", &listener)]);
     let (dir, path) = (installed("rdkafka"), server.place.dir.join("suite.log"));
-    let mut cargo = command("cargo", &["test", "--tests", "--no-fail-fast"]);
+    let mut cargo =
+        command("cargo", &["test", "--tests", "--no-fail-fast", "--", "--skip", A_RACE]);
     cargo.current_dir(&dir).env("CARGO_TARGET_DIR", format!("{dir}/target"));
     cargo.env("CARGO_PROFILE_DEV_DEBUG", "0").env("KAFKA_HOST", address);
     cargo.stdout(File::create(&path).unwrap());
