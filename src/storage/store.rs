@@ -353,7 +353,7 @@ impl Store {
         }
         log.lazy_records += records;
         let crowded = self.dirty_bytes >= self.config.cache_bytes / 4;
-        let most = self.config.lazy_flush_bytes >> if crowded { 2 } else { 0 };
+        let most = self.config.lazy_flush_bytes / if crowded { 4 } else { 1 };
         let due = log.lazy_records >= log.config.flush_messages || log.uncommitted() >= most;
         if due {
             log.queue = Queue::Due;
