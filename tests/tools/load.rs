@@ -53,7 +53,7 @@ fn a_run_writes_what_it_measured() {
     assert_eq!(result["error"], serde_json::Value::Null);
     assert_eq!(result["ack_ns"]["count"], 500);
     let at = |latency: &str, percentile: &str| result[latency][percentile].as_u64().unwrap();
-    for latency in ["ack_ns", "e2e_ns"] {
+    for latency in ["late_ns", "ack_ns", "e2e_ns"] {
         let [p50, p99, max] = ["p50", "p99", "max"].map(|p| at(latency, p));
         assert!(0 < p50 && p50 <= p99 && p99 <= max, "{latency}: {result}");
     }

@@ -212,7 +212,7 @@ impl Engine {
                 if !self.send(at, intended)? {
                     break;
                 }
-                meter.sent(now);
+                meter.sent(intended, now);
                 self.taken[at] += 1;
             }
         }

@@ -1,7 +1,7 @@
 //! What a run measured: counts, two latencies as histograms, and both second by second.
 //!
-//! Latency counts from the intended send time: to the acknowledgement, and to the consumer. A record
-//! is measured when its intended time lies in the measured window; rates count what happened in it.
+//! Latency counts from the intended send time: to the acknowledgement, and to the consumer. What of it
+//! passed before a producer took the record is counted too: it is the load's own. A record is measured when its intended time lies in the measured window; rates count what happened in it.
 //! Records of a backlog have no intended time: they are counted, but have no latency, and are not of
 //! the rate that was achieved.
 
@@ -85,6 +85,8 @@ pub(crate) struct Meter {
     pub(crate) counts: Counts,
     /// What happened in the window; acknowledged are only records of the schedule.
     pub(crate) measured: Counts,
+    /// From the intended send time until a producer took the record, of the measured window.
+    pub(crate) late: Histogram<u64>,
     pub(crate) ack: Latency,
     pub(crate) e2e: Latency,
     pub(crate) series: Vec<Second>,
@@ -115,6 +117,7 @@ impl Meter {
             to: Moment::NEVER,
             counts: Counts::default(),
             measured: Counts::default(),
+            late: histogram()?,
             ack: latency(LOGS[0])?,
             e2e: latency(LOGS[1])?,
             series: Vec::new(),
@@ -167,9 +170,12 @@ impl Meter {
     }
 
     /// A producer took a record.
-    pub(crate) fn sent(&mut self, now: Moment) {
+    pub(crate) fn sent(&mut self, intended: Moment, now: Moment) {
         self.counts.sent += 1;
         self.measured.sent += u64::from(self.is_measured(now));
+        if self.is_measured(intended) {
+            record(&mut self.late, intended, now);
+        }
     }
 
     /// A record was acknowledged.
@@ -268,9 +274,17 @@ fn cpu_seconds() -> f64 {
     ts.tv_sec as f64 + ts.tv_nsec as f64 / NS
 }
 
+fn histogram() -> io::Result<Histogram<u64>> {
+    Histogram::new(DIGITS).map_err(|e| io::Error::other(e.to_string()))
+}
+
+fn record(histogram: &mut Histogram<u64>, intended: Moment, now: Moment) {
+    // It grows as it must, and fails only beyond what 64 bits hold.
+    let _ = histogram.record(now.0.saturating_sub(intended.0));
+}
+
 impl Latency {
     fn new(log: Option<&Path>) -> io::Result<Self> {
-        let histogram = || Histogram::new(DIGITS).map_err(|e| io::Error::other(e.to_string()));
         let log = log.map(File::create).transpose()?.map(BufWriter::new);
         Ok(Self { all: histogram()?, second: histogram()?, log })
     }
@@ -290,11 +304,9 @@ impl Latency {
     }
 
     fn record(&mut self, intended: Moment, now: Moment, is_measured: bool) {
-        let ns = now.0.saturating_sub(intended.0);
-        // Both grow as they must; they fail only beyond what 64 bits hold.
-        let _ = self.second.record(ns);
+        record(&mut self.second, intended, now);
         if is_measured {
-            let _ = self.all.record(ns);
+            record(&mut self.all, intended, now);
         }
     }
 
@@ -330,7 +342,7 @@ mod tests {
     fn a_backlog_is_counted_but_has_no_latency_and_is_not_of_the_rate() {
         let mut meter = Meter::new((Duration::ZERO, SECOND), None).unwrap();
         for ms in 0..10 {
-            meter.sent(at(ms));
+            meter.sent(at(ms), at(ms));
             meter.acked(at(ms), at(ms + 1));
         }
         meter.begin((at(100), WallMs(5))).unwrap();
@@ -338,12 +350,14 @@ mod tests {
             meter.acked(at(ms), at(500));
             meter.consumed(at(ms), at(500));
         }
+        meter.sent(at(100), at(300));
         meter.acked(at(100), at(600));
         meter.consumed(at(100), at(700));
         meter.end_second(1).unwrap();
         assert_eq!((meter.counts.acked, meter.counts.consumed), (21, 11));
         assert_eq!((meter.measured.acked, meter.measured.consumed), (1, 11));
-        assert_eq!((meter.ack.all.len(), meter.e2e.all.len()), (1, 1));
+        assert_eq!((meter.ack.all.len(), meter.e2e.all.len(), meter.late.len()), (1, 1, 1));
+        assert_eq!(meter.late.max() / 1_000_000, 200);
         let second = &meter.series[0];
         assert!(second.ack_max_ns < 501_000_000 && second.e2e_p50_ns > 599_000_000, "{second:?}");
         assert_eq!(meter.started, WallMs(5));

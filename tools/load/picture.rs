@@ -190,7 +190,7 @@ mod tests {
         meter.begin((at(0), WallMs(0))).unwrap();
         for second in 0..4 {
             if second != 2 {
-                meter.sent(at(second * 1000));
+                meter.sent(at(second * 1000), at(second * 1000));
                 meter.acked(at(second * 1000), at(second * 1010 + 10));
             }
             meter.end_second(second).unwrap();

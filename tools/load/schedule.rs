@@ -108,8 +108,8 @@ mod tests {
         let mut meter = Meter::new((Duration::ZERO, second), None).unwrap();
         let at = |s: u64| Moment(s * 1_000_000_000);
         let mut drain = Drain::new(&meter, 1, 2 * second, at(0));
-        meter.sent(at(0));
-        meter.sent(at(0));
+        meter.sent(at(0), at(0));
+        meter.sent(at(0), at(0));
         assert_eq!(drain.is_over(&meter, at(1)), Ok(false));
         meter.acked(at(0), at(1));
         assert_eq!(drain.is_over(&meter, at(2)), Ok(false));

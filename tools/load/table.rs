@@ -32,7 +32,7 @@ pub(crate) fn table(r: &RunResult) -> String {
         "latency ms {:>10} {:>10} {:>10} {:>10} {:>10} {:>10}",
         "p50", "p90", "p99", "p99.9", "p99.99", "max"
     );
-    for (name, latency) in [("ack", &r.ack_ns), ("end to end", &r.e2e_ns)] {
+    for (name, latency) in [("late", &r.late_ns), ("ack", &r.ack_ns), ("end to end", &r.e2e_ns)] {
         let Some(p) = latency else { continue };
         let _ = writeln!(t, "{name:<10} {}", row(p));
     }

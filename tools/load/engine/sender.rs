@@ -108,7 +108,7 @@ impl Sender {
             self.producer.push(push.cluster, &record, now).map_err(|e| e.to_string())?;
         self.waiting.entry(partition).or_default().push_back(intended.0);
         self.pushed += 1;
-        meter.sent(now);
+        meter.sent(intended, now);
         Ok(())
     }
 
