@@ -71,7 +71,7 @@ impl StoreConfig {
             commit_bytes_max: 4 << 20,
             commit_lazy_bytes_max: 64 << 10,
             commit_metas_max: 128,
-            direct_bytes_min: 128 << 10,
+            direct_bytes_min: 256 << 10,
             direct_bytes_max: 512 << 10,
             write_bytes_min: 2 << 20,
             write_bytes_max: 4 << 20,
