@@ -38,7 +38,7 @@ const PAIRS: (usize, usize) = (5, 1);
 const WINDOW: Duration = Duration::from_millis(700);
 /// How long an attack may take to begin before its window.
 const SETTLE: Duration = Duration::from_millis(150);
-const FLOOR: Duration = Duration::from_millis(5);
+const FLOOR: Duration = Duration::from_millis(3);
 /// Pause between two requests of the measured client.
 const PACE: Duration = Duration::from_millis(2);
 
