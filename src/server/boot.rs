@@ -319,6 +319,8 @@ fn run_node(seed: Seed, tell: &mpsc::Sender<Told>) -> Result<(), ServerError> {
     if let Some(cpu) = seed.cpu {
         cpu::pin_to(cpu);
     }
+    // First of all, since it says what is to be done where there is no io_uring: the back's executor panics.
+    let front = Front::new(seed.sockets, seed.waker.clone()).map_err(failed)?;
     let (now, wall) = clock::now();
     let disk = Arc::new(Files);
     let dir = seed.store.dir.clone();
@@ -334,7 +336,6 @@ fn run_node(seed: Seed, tell: &mpsc::Sender<Told>) -> Result<(), ServerError> {
     let back = Back::start(&name("back"), cpu, &dir, disk, jobs_in).map_err(failed)?;
     // After the servants were started: none of them inherits it.
     cpu::wake_at_once();
-    let front = Front::new(seed.sockets, seed.waker.clone()).map_err(failed)?;
     let limits = net_limits(&seed.config);
     let mut shard = Shard::new(seed.index, seed.config, store, random);
     let shown = std::path::absolute(&dir).unwrap_or(dir);

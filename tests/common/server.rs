@@ -125,11 +125,50 @@ fn limit_open_files(command: &mut Command, (soft, hard): (u64, u64)) {
     }
 }
 
+/// The child gets EPERM when it wants a ring, as in a container that forbids io_uring.
+pub fn without_io_uring(command: &mut Command) {
+    let filter =
+        |code: u32, k: u32, (jt, jf): (u8, u8)| libc::sock_filter { code: code as u16, jt, jf, k };
+    let returns = |what: u32| filter(libc::BPF_RET | libc::BPF_K, what, (0, 0));
+    let setup = libc::SYS_io_uring_setup as u32;
+    // The number of the system call is the first word of what a filter sees.
+    let mut program = [
+        filter(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, (0, 0)),
+        filter(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, setup, (0, 1)),
+        returns(libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
+        returns(libc::SECCOMP_RET_ALLOW),
+    ];
+    // SAFETY: system calls with memory of the closure.
+    unsafe {
+        command.pre_exec(move || {
+            let filter = program.as_mut_ptr();
+            let program = libc::sock_fprog { len: program.len() as u16, filter };
+            let mode = libc::SECCOMP_MODE_FILTER;
+            match libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+                | libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program)
+            {
+                0 => Ok(()),
+                _ => Err(io::Error::last_os_error()),
+            }
+        });
+    }
+}
+
 /// Runs the binary to its end, which must come within `limit`.
 pub fn run(arguments: &[impl AsRef<std::ffi::OsStr>], limit: Duration) -> Output {
+    run_as(arguments, limit, |_| ())
+}
+
+/// The same; `prepare` gets the command before it is started.
+pub fn run_as(
+    arguments: &[impl AsRef<std::ffi::OsStr>],
+    limit: Duration,
+    prepare: impl FnOnce(&mut Command),
+) -> Output {
     let mut command = Command::new("timeout");
     command.args(["-s", "KILL", &limit.as_secs().to_string()]);
     command.arg(env!("CARGO_BIN_EXE_klamm")).args(arguments);
+    prepare(&mut command);
     let output = dies_with_us(&mut command).stdin(Stdio::null()).output().unwrap();
     assert_ne!(output.status.code(), Some(137), "no end within {limit:?}: {output:?}");
     output

@@ -10,7 +10,7 @@ use klamm::msg;
 use klamm::wire::messages::DescribeConfigsRequest;
 use klamm::wire::messages::describe_configs_request::DescribeConfigsResource;
 
-use crate::common::server::{Place, STOP, run};
+use crate::common::server::{Place, STOP, run, run_as, without_io_uring};
 use crate::common::wire::batch;
 use crate::common::{Server, Wire, until};
 use crate::traffic::Traffic;
@@ -21,7 +21,10 @@ const BROKER: i8 = 4;
 
 /// Starts a server that must refuse to; what it says.
 fn refusal(place: &Place, settings: &[(&str, &str)]) -> String {
-    let Output { status, stdout, stderr } = run(&place.arguments(settings), LIMIT);
+    refused(run(&place.arguments(settings), LIMIT))
+}
+
+fn refused(Output { status, stdout, stderr }: Output) -> String {
     let said = String::from_utf8(stderr).unwrap();
     assert_eq!(status.code(), Some(1), "{said}");
     assert!(!String::from_utf8(stdout).unwrap().contains("ready"), "{said}");
@@ -53,6 +56,18 @@ fn a_second_server_on_the_same_directory_is_refused() {
     assert_names(&said, &[&data, "another"]);
     assert!(first.is_running());
     first.restart();
+}
+
+#[test]
+fn a_machine_that_forbids_io_uring_is_told_how_to_allow_it() {
+    let place = Place::take();
+    let arguments = place.arguments(&[("node.count", "2")]);
+    let said = refused(run_as(&arguments, LIMIT, without_io_uring));
+    assert_names(&said, &["kernel.io_uring_disabled=0", "seccomp", "not permitted"]);
+    let server = Server::start();
+    let load = ["load", "--bootstrap-server", &server.bootstrap()];
+    let said = refused(run_as(&load, LIMIT, without_io_uring));
+    assert_names(&said, &["kernel.io_uring_disabled=0"]);
 }
 
 #[test]
