@@ -1,9 +1,10 @@
 //! What a run measured: counts, two latencies as histograms, and both second by second.
 //!
-//! Latency counts from the intended send time: to the acknowledgement, and to the consumer. What of it
-//! passed before a producer took the record is counted too: it is the load's own. A record is measured when its intended time lies in the measured window; rates count what happened in it.
-//! Records of a backlog have no intended time: they are counted, but have no latency, and are not of
-//! the rate that was achieved.
+//! Latency counts from the intended send time: to the acknowledgement, and to the consumer. The part of
+//! it before a producer took the record is told beside them: the load's own core was late, or no
+//! producer had room. A record is measured when its intended time lies in the measured window; rates
+//! count what happened in it. Records of a backlog have no intended time: they are counted, but have no
+//! latency, and are not of the rate that was achieved.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};

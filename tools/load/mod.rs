@@ -25,9 +25,9 @@
 //!   `counts` of the whole run: `due`, `sent`, `unsent` (due, and no producer had room until the end),
 //!   `acked`, `consumed`, `failed`, and `lost`, `duplicated`, `reordered`, `corrupted`, which are null
 //!   without `--verify`;
-//!   `late_ns`, the part of the latency before a producer took the record (the load's own core was late, or
-//!   no producer had room), `ack_ns` and `e2e_ns`: null, or `count`, `min`, `mean`, `p50`, `p90`, `p95`, `p99`, `p999`, `p9999`,
-//!   `max`, and `curve`, pairs of quantile and nanoseconds;
+//!   `ack_ns`, `e2e_ns`, and `late_ns`, the part of them before a producer took the record (the load's
+//!   own core was late, or no producer had room): null, or `count`, `min`, `mean`, `p50`, `p90`, `p95`,
+//!   `p99`, `p999`, `p9999`, `max`, and `curve`, pairs of quantile and nanoseconds;
 //!   `backlog`: null, or `records`, `build_seconds`, `drain_seconds`;
 //!   `search`: null, or for each rate that `--max` tried `rate`, `achieved_rate`, `value_ns`, `meets`;
 //!   `series`: for each second from the start of the warm-up on `second`, `sent`, `acked`, `consumed`,
