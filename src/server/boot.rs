@@ -319,7 +319,7 @@ fn run_node(seed: Seed, tell: &mpsc::Sender<Told>) -> Result<(), ServerError> {
     if let Some(cpu) = seed.cpu {
         cpu::pin_to(cpu);
     }
-    // First of all, since it says what is to be done where there is no io_uring: the back's executor panics.
+    // Before all else: without io_uring it says what to do, where the back's executor panics.
     let front = Front::new(seed.sockets, seed.waker.clone()).map_err(failed)?;
     let (now, wall) = clock::now();
     let disk = Arc::new(Files);
