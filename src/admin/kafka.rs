@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use super::Seen;
 use crate::api::table;
 use crate::metrics::text::{Kind, Labels, Page};
-use crate::metrics::{Histogram, NodeMetrics, Traffic};
+use crate::metrics::{Histogram, NodeMetrics, Requests, Traffic};
 use crate::shard::observe::LogCounts;
 use crate::wire::ErrorCode;
 
@@ -223,11 +223,11 @@ pub(super) fn write(page: &mut Page, nodes: &[Seen<'_>]) {
     let name = "kafka_log_logflushstats_logflushrateandtimems";
     page.family(name, Kind::Gauge, "Syncs of the journal, in milliseconds.");
     for node in nodes {
-        quantiles(page, &[("node", &node.id)], &node.counts.store.commit_time);
+        quantiles(page, &[("node", &node.id)], &node.counts.store.sync_time);
     }
     page.family(&format!("{name}_count"), Kind::Counter, "Syncs of the journal.");
     for node in nodes {
-        page.sample(&[("node", &node.id)], node.counts.store.commit_time.count() as f64);
+        page.sample(&[("node", &node.id)], node.counts.store.sync_time.count() as f64);
     }
     logs(page, nodes);
 }
@@ -295,20 +295,32 @@ fn requests(page: &mut Page, nodes: &[Seen<'_>]) {
     each_request(nodes, |node, request, counts| {
         page.sample(&[("node", node), ("request", request)], counts.sizes.count() as f64);
     });
-    let name = "kafka_network_requestmetrics_totaltimems";
-    page.family(name, Kind::Gauge, "Time from a request to its answer, in milliseconds.");
-    each_request(nodes, |node, request, counts| {
-        quantiles(page, &[("node", node), ("request", request)], &counts.total);
-    });
-    page.family(&format!("{name}_count"), Kind::Counter, "Requests that were answered.");
-    each_request(nodes, |node, request, counts| {
-        page.sample(&[("node", node), ("request", request)], counts.total.count() as f64);
-    });
+    for (which, help, of) in TIMES {
+        let name = format!("kafka_network_requestmetrics_{which}timems");
+        page.family(&name, Kind::Gauge, help);
+        each_request(nodes, |node, request, counts| {
+            quantiles(page, &[("node", node), ("request", request)], of(counts));
+        });
+        page.family(&format!("{name}_count"), Kind::Counter, "Requests that were answered.");
+        each_request(nodes, |node, request, counts| {
+            let n = of(counts).count() as f64;
+            page.sample(&[("node", node), ("request", request)], n);
+        });
+    }
 }
+
+/// A time of requests: its name, what it is, and where it is counted.
+type Time = (&'static str, &'static str, fn(&Requests) -> &Histogram);
+
+const TIMES: [Time; 3] = [
+    ("total", "Time from a request to its answer, in milliseconds.", |r| &r.total),
+    ("remote", "Of that, the time until the turn of its answer.", |r| &r.remote),
+    ("local", "Of that, the turn of its answer.", |r| &r.local),
+];
 
 /// Calls with node, request and its counts. As in Kafka, a fetch of a consumer counts twice: as
 /// Fetch and as FetchConsumer.
-fn each_request(nodes: &[Seen<'_>], mut write: impl FnMut(&str, &str, &crate::metrics::Requests)) {
+fn each_request(nodes: &[Seen<'_>], mut write: impl FnMut(&str, &str, &Requests)) {
     for node in nodes {
         for (key, counts) in node.counts.metrics.requests() {
             let name = table::find(key).map_or("", table::Api::name);

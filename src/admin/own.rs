@@ -134,6 +134,10 @@ fn histograms(page: &mut Page, nodes: &[Seen<'_>]) {
     for node in nodes {
         page.histogram(&[("node", &node.id)], &node.counts.store.commit_time);
     }
+    page.family("klamm_journal_sync_seconds", Kind::Histogram, "Of that, the sync alone.");
+    for node in nodes {
+        page.histogram(&[("node", &node.id)], &node.counts.store.sync_time);
+    }
     page.family("klamm_turn_seconds", Kind::Histogram, "Turns of a node, their waits left out.");
     for node in nodes {
         page.histogram(&[("node", &node.id)], &node.counts.metrics.turns);

@@ -72,6 +72,10 @@ pub struct Requests {
     errors: Vec<(i16, u64)>,
     /// From the turn in which a request came to the end of the one in which its answer left.
     pub total: Histogram,
+    /// Of that, the time until the turn of its answer: for records, a commit, or the members of a group.
+    pub remote: Histogram,
+    /// The rest: that turn.
+    pub local: Histogram,
 }
 
 impl Requests {
@@ -110,11 +114,19 @@ impl NodeMetrics {
         }
     }
 
-    /// An answer with these error codes left, or a request without one is done.
-    pub fn on_answered(&mut self, key: i16, total: Duration, errors: &[(i16, u32)]) {
+    /// An answer with these error codes left, or a request without one is done: so long after the request
+    /// came, and so long since its turn began.
+    pub fn on_answered(
+        &mut self,
+        key: i16,
+        (total, turn): (Duration, Duration),
+        errors: &[(i16, u32)],
+    ) {
         let slot = usize::try_from(key).ok().and_then(|k| self.requests.get_mut(k));
         if let Some(requests) = slot.and_then(Option::as_mut) {
             requests.total.record(total);
+            requests.remote.record(total.saturating_sub(turn));
+            requests.local.record(total.min(turn));
             requests.add_errors(errors);
         }
     }
@@ -274,12 +286,16 @@ mod tests {
         let mut m = NodeMetrics::default();
         for (key, version) in [(1, 12), (1, 12), (1, 4), (-1, 0), (i16::MAX, 0), (3, i16::MAX)] {
             m.on_request(key, version, 10);
-            m.on_answered(key, Duration::from_millis(1), &[(key, 1), (6, 2)]);
+            let times = (Duration::from_millis(5), Duration::from_millis(1));
+            m.on_answered(key, times, &[(key, 1), (6, 2)]);
         }
         let seen: Vec<_> =
             m.requests().map(|(k, r)| (k, r.versions().collect::<Vec<_>>())).collect();
         assert_eq!(seen, [(1, vec![(4, 1), (12, 2)]), (3, vec![])]);
         assert_eq!(m.requests().map(|(_, r)| r.total.count()).sum::<u64>(), 4);
+        let fetch = m.requests().next().unwrap().1;
+        let ms = |h: &Histogram| (h.sum_s() * 1e3).round();
+        assert_eq!((ms(&fetch.total), ms(&fetch.remote), ms(&fetch.local)), (15.0, 12.0, 3.0));
         let errors: Vec<_> = m.requests().map(|(_, r)| r.errors().to_vec()).collect();
         assert_eq!(errors, [vec![(1, 3), (6, 6)], vec![(3, 1), (6, 2)]]);
     }

@@ -12,6 +12,13 @@ pub fn now() -> (Moment, WallMs) {
     (Moment(monotonic), WallMs(wall.map_or(0, |d| d.as_millis() as i64)))
 }
 
+/// How long something takes.
+pub fn timed<T>(run: impl FnOnce() -> T) -> (T, Duration) {
+    let began = nanoseconds(libc::CLOCK_MONOTONIC);
+    let done = run();
+    (done, Duration::from_nanos(nanoseconds(libc::CLOCK_MONOTONIC) - began))
+}
+
 /// Processor time of the calling thread since it began.
 pub fn thread_cpu() -> Duration {
     Duration::from_nanos(nanoseconds(libc::CLOCK_THREAD_CPUTIME_ID))

@@ -11,6 +11,7 @@
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -19,6 +20,7 @@ use super::error::StorageError;
 use super::journal::Writer;
 use super::ring::Place;
 use crate::base::{Moment, Offset};
+use crate::runtime::clock;
 use crate::runtime::disk::{DiskFile, ServantJob};
 
 /// What one log has in a commit.
@@ -112,7 +114,8 @@ impl Commit {
 /// A finished [`Commit`].
 pub struct CommitDone {
     pub(super) commit: Commit,
-    pub(super) result: Result<(), StorageError>,
+    /// How long the journal's sync took.
+    pub(super) result: Result<Duration, StorageError>,
 }
 
 impl ServantJob for Commit {
@@ -130,10 +133,14 @@ impl ServantJob for Commit {
                 }
             }
         }
-        let result = self.place.as_ref().map_or(Ok(()), |place| {
+        let result = self.place.as_ref().map_or(Ok(Duration::ZERO), |place| {
             let bytes = self.writer.finish(self.generation, place.sequence);
-            let written = place.file.write_at(bytes, place.at).and_then(|()| place.file.sync());
-            written.map_err(StorageError::disk("writing", &place.path))
+            let written = place.file.write_at(bytes, place.at);
+            let synced = written.and_then(|()| {
+                let (synced, took) = clock::timed(|| place.file.sync());
+                synced.map(|()| took)
+            });
+            synced.map_err(StorageError::disk("writing", &place.path))
         });
         CommitDone { commit: self, result }
     }

@@ -241,16 +241,17 @@ impl Store {
         self.metrics.commit_began = None;
         self.writer = Some(commit.writer);
         out.append(&mut self.events);
-        if let Err(error) = result {
-            self.fail_all(error, out);
-            return;
-        }
+        let sync_time = match result {
+            Ok(sync_time) => sync_time,
+            Err(error) => return self.fail_all(error, out),
+        };
         for (id, _, written) in commit.ahead {
             if let Err(error) = written {
                 self.stick(id, error, out);
             }
         }
         let Some(place) = commit.place else { return };
+        self.metrics.sync_time.record(sync_time);
         if bytes > 0 || !commit.metas.is_empty() {
             if !self.checkpoint_wanted {
                 self.checkpoint_at = now.plus_ms(self.config.checkpoint_ms);

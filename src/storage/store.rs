@@ -51,6 +51,8 @@ pub struct Metrics {
     pub commit_batches: u64,
     /// From taking a commit to its result: its writes, its sync and the way there and back.
     pub commit_time: Histogram,
+    /// Of that, the sync of the journal.
+    pub sync_time: Histogram,
     /// When the commit that is out was taken.
     pub commit_began: Option<Moment>,
     /// Reads served from memory.
