@@ -80,6 +80,14 @@ const EVENTS: &[Event] = &[
     },
     Event {
         level: "warn",
+        message: "no room; it is tried again",
+        remedy: "The file system of log.dirs is full: free space. Until then records go to the journal \
+                 only; when that is full the server stops, and has all of them after a restart. Partitions \
+                 whose batches were too large for the journal are named by lines of their own, and need a \
+                 restart in any case.",
+    },
+    Event {
+        level: "warn",
         message: "damage could not be noted",
         remedy: "The file `fenced` could not be written beside a damaged partition, as on a full disk. \
                  The partition is kept from use until the next start, which looks at it again.",

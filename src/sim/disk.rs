@@ -180,7 +180,8 @@ impl SimDisk {
         self.with(|s| s.faults = faults);
     }
 
-    /// Every write to a file in this directory fails for want of space, until it is `None`.
+    /// Every write that makes a file below this directory longer fails for want of space, until it is
+    /// `None`.
     pub fn set_full(&self, dir: Option<&Path>) {
         self.with(|s| s.full = dir.map(Path::to_owned));
     }
@@ -464,10 +465,12 @@ impl DiskFile for SimFile {
 
     fn write_at(&self, buf: &[u8], at: u64) -> io::Result<()> {
         self.check(buf, at);
-        if self.disk.with(|s| s.full.as_ref().is_some_and(|dir| self.path.starts_with(dir))) {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
+        let is_full =
+            self.disk.with(|s| s.full.as_ref().is_some_and(|dir| self.path.starts_with(dir)));
         self.with(|file, rng, faults| {
+            if is_full && at as usize + buf.len() > file.now.len() {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
             let fails = rng.chance(faults.write);
             let len = if fails { rng.below(buf.len() + 1) } else { buf.len() };
             FileNode::put(&mut file.now, at as usize, &buf[..len]);

@@ -123,6 +123,9 @@ impl Store {
             (Done::Read(work, end), Some(id)) => self.on_read(id, &work, end, out),
             (Done::Scrubbed(work, good), Some(id)) => self.on_scrubbed(id, &work, good, now, out),
             (Done::Index(work, index), Some(id)) => self.on_index(id, &work, index, now, out),
+            (Done::Write(work, Err(error)), Some(id)) if error.is_want_of_room() => {
+                self.write_waits(id, work, error, now, out);
+            }
             (Done::Write(work, file), Some(id)) => self.on_write(id, *work, file, out),
             // Without the mark the damage is found again.
             (Done::Fenced(Err(error)), _) => tracing::warn!(%error, "damage could not be noted"),
@@ -130,6 +133,10 @@ impl Store {
             (Done::LogRemoved(dir, result), _) => self.on_log_removed(&dir, result, out),
             (Done::Chunk(Ok(file)), _) => self.ring.on_chunk(file),
             (Done::Checkpoint(upto, Ok(())), _) => self.on_checkpoint(upto, now),
+            (Done::Chunk(Err(error)), _) if error.is_want_of_room() => self.chunk_waits(error, now),
+            (Done::Checkpoint(_, Err(error)), _) if error.is_want_of_room() => {
+                self.checkpoint_waits(error, now);
+            }
             (Done::Chunk(Err(error)) | Done::Checkpoint(_, Err(error)), _) => {
                 self.fail_all(error, out);
             }
@@ -168,8 +175,15 @@ impl Store {
 
     /// Starts to remove the files that a log needs no more.
     pub(super) fn start_removing_files(&mut self, id: LogId) {
+        if self.log(id).is_some_and(|log| !log.disk.writing) {
+            self.remove_files(id);
+        }
+    }
+
+    /// The same, when no write job is out.
+    pub(super) fn remove_files(&mut self, id: LogId) {
         let Some(log) = self.log_mut(id) else { return };
-        if !log.disk.writing && !log.disk.remove.is_empty() {
+        if !log.disk.remove.is_empty() {
             log.disk.removing = true;
             let work = Work::Remove(std::mem::take(&mut log.disk.remove));
             self.queues.urgent.push_back(Job { log: Some(id), work });

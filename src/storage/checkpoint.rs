@@ -183,22 +183,33 @@ impl Store {
         }
     }
 
+    /// The files could not be written: they are at `at`, with what is true then.
+    pub(super) fn list_again(&mut self, at: Moment) {
+        if let Some(checkpoint) = &mut self.checkpoint {
+            (checkpoint.stage, checkpoint.step_at) = (Stage::Listing(Vec::new(), 0), at);
+        }
+    }
+
     /// Per log: recovery point, log start, high watermark.
     pub(super) fn checkpoint_lines(&self) -> Vec<LogLine> {
         self.logs.iter().flatten().filter_map(|log| log.checkpoint_line()).collect()
     }
 
-    /// The journal is full. When that is since a log's segments cannot be written, nothing frees
-    /// it: the node stops, and a restart writes again what only the journal has.
+    /// The journal is full. When that is since a log's segments cannot be written, or its own files for
+    /// want of room, nothing frees it: the node stops, and a restart writes again what only the journal has.
     pub(super) fn check_held(&mut self) {
         let held = |log: &&Log| {
             let comes = log.rejournal || log.repeating || log.disk.writing;
             log.stuck && log.in_checkpoint && !comes
         };
-        let by = self.logs.iter().flatten().map(|l| &**l).find(held).map(|log| log.dir.clone());
-        if let Some(dir) = by {
+        let no_room = self.held_by_room();
+        let by_log = || {
+            let log = self.logs.iter().flatten().map(|l| &**l).find(held)?;
+            Some(StorageError::JournalHeld { dir: log.dir.clone() })
+        };
+        if let Some(error) = no_room.or_else(by_log) {
             let mut events = mem::take(&mut self.events);
-            self.fail_all(StorageError::JournalHeld { dir }, &mut events);
+            self.fail_all(error, &mut events);
             self.events = events;
         }
     }
@@ -232,21 +243,26 @@ impl Log {
         self.disk.made.then(line)
     }
 
+    /// Whether what is not synced in segments, up to there, is little enough to be repeated in a commit.
+    pub(super) fn fits_a_repeat(&self, upto: u64, config: &StoreConfig) -> bool {
+        self.bytes_in(self.progress.synced, upto) <= config.commit_bytes_max as u64 / 2
+    }
+
     /// What this log needs before chunks up to `upto` can go.
     fn need(&self, upto: u64, config: &StoreConfig) -> Need {
         let created = self.disk.created_in.is_some_and(|c| c <= upto);
         let pinned = self.progress.oldest_chunk().is_some_and(|c| c <= upto);
-        let behind = !self.failed && self.is_index_behind(config);
+        let behind = !self.failed && !self.disk.no_room && self.is_index_behind(config);
         if !created && !pinned && !behind {
             return Need::Nothing;
         }
-        if self.disk.writing || self.repeating {
+        if self.disk.writing && !self.disk.no_room || self.repeating {
             return Need::Wait;
         }
-        if self.stuck {
-            let p = &self.progress;
-            let small = self.bytes_in(p.synced, p.durable) <= config.commit_bytes_max as u64 / 2;
-            let repeats = small && !created && self.is_repeatable();
+        if self.stuck || self.disk.no_room {
+            let repeats = self.fits_a_repeat(self.progress.durable, config)
+                && !created
+                && self.is_repeatable();
             return if repeats { Need::Repeat } else { Need::Wait };
         }
         let p = &self.progress;

@@ -173,6 +173,11 @@ impl Store {
                 log.queue = Queue::Idle;
                 continue;
             }
+            if log.disk.no_room && !log.fits_a_repeat(log.progress.end, &self.config) {
+                log.queue = Queue::Idle;
+                self.stop_waiting(id);
+                continue;
+            }
             if log.disk.unannounced {
                 log.queue = Queue::Due;
                 again.push(id);

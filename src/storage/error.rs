@@ -50,7 +50,7 @@ pub enum StorageError {
         /// What is wrong, with both checksums.
         fault: Fault,
     },
-    /// The disk refused. Never tried again: after a failed sync the content is unknown.
+    /// The disk refused. Never tried again, but for want of room: after a failed sync the content is unknown.
     #[error("{doing} {path} failed: {source}")]
     Disk {
         /// Such as "writing".
@@ -213,6 +213,11 @@ impl StorageError {
             Self::BadFile { .. } => "restore the file from a backup",
             Self::Config { .. } => "change the setting",
         }
+    }
+
+    /// Whether it may be tried again once the file system has room: not a sync.
+    pub(super) fn is_want_of_room(&self) -> bool {
+        matches!(self, Self::Disk { source, doing, .. } if is_full(source) && *doing != "syncing")
     }
 
     /// For `map_err`: the disk refused `doing` to `path`.

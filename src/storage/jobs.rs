@@ -417,14 +417,16 @@ pub(super) fn reserve_chunk(
     new_chunk(disk, path, |file| file.set_size(bytes))
 }
 
-/// Makes a journal chunk of zeros that are written: a commit costs least there.
+/// Makes a journal chunk of zeros that are written: a commit costs least there. One for which there is
+/// no room takes none.
 fn make_chunk(disk: &dyn Disk, path: &Path, bytes: u64) -> Result<Arc<dyn DiskFile>, StorageError> {
     new_chunk(disk, path, |file| {
         let zeros = AlignedBuf::zeroed(SLICE_BYTES);
-        (0..bytes).step_by(SLICE_BYTES).try_for_each(|at| {
+        let mut writes = (0..bytes).step_by(SLICE_BYTES).map(|at| {
             let len = (bytes - at).min(zeros.len() as u64) as usize;
             file.write_at(&zeros[..len], at)
-        })
+        });
+        writes.try_for_each(|written| written).inspect_err(|_| _ = file.set_size(0))
     })
 }
 
@@ -483,7 +485,9 @@ impl BackJob for Job {
             }
             Work::Write(mut work) => {
                 let file = work.run(disk);
-                work.let_go();
+                if !file.as_ref().is_err_and(StorageError::is_want_of_room) {
+                    work.let_go();
+                }
                 Done::Write(work, file)
             }
             Work::Remove(paths) => Done::Removed(remove(disk, &paths)),

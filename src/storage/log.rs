@@ -112,6 +112,8 @@ pub(super) struct OnDisk {
     pub(super) jobs_out: u32,
     /// A write job is out.
     pub(super) writing: bool,
+    /// That job found no room, and is out no more until it is tried again.
+    pub(super) no_room: bool,
     /// A write job is wanted; it is in the queue.
     pub(super) wanted: bool,
     /// The next write job ends with a sync.

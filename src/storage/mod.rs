@@ -14,13 +14,14 @@
 //! [`StoreEvent`]s. Files: [`store`] the logs and appends; `commits`, `commit`, `journal`, `ring`
 //! group commit and its space; `background`, `jobs` the work of the back; `checkpoint`; `read`,
 //! `lookup`, `lookups`, `windows` reads; `retention`; `open`, `replay`, `missing`, `load` recovery; `close` the clean
-//! stop; `scrub` what nobody reads; `fence` the mark of a damaged log; `laid` large batches; `log`, `segment`, `tail`, `index`, `progress`, `cache` the
+//! stop; `room` a full file system; `scrub` what nobody reads; `fence` the mark of a damaged log; `laid` large batches; `log`, `segment`, `tail`, `index`, `progress`, `cache` the
 //! parts of a log.
 //!
 //! Invariants:
 //! - S1. A batch is reported durable only after a sync that covers it has returned.
 //! - S2. A failed write or sync is never tried again: the log is fenced, or the store fails. What
-//!   the journal has of it stays there, and a restart writes it anew.
+//!   the journal has of it stays there, and a restart writes it anew. A write that found no room (`room`)
+//!   is: its file system refused it, and lost nothing.
 //! - S3. What was durable is never cut: damage to it fences the log and is named, and what lies
 //!   before it is served.
 //! - S4. A journal chunk is used again only when nothing in it is needed for recovery.
@@ -56,6 +57,7 @@ mod removals;
 mod replay;
 mod retention;
 mod ring;
+mod room;
 mod scan;
 mod scrub;
 mod segment;

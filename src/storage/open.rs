@@ -21,6 +21,7 @@ use super::removals::Removals;
 use super::replay::{LogDir, Replay};
 use super::retention::Search;
 use super::ring::{Ring, chunk_path};
+use super::room::Room;
 use super::scrub::Scrub;
 use super::segment::{Kind, parse_name};
 use super::store::{Metrics, Queues, Store};
@@ -122,6 +123,7 @@ impl Store {
             retention_next: Search::FIRST,
             wall,
             full: false,
+            room: Room::new(),
             failed: false,
             dirty_bytes: 0,
             events: Vec::new(),

@@ -36,6 +36,7 @@ impl Store {
     pub fn on_time(&mut self, now: Moment, wall: WallMs) {
         self.wall = wall;
         self.began = self.began.min(now);
+        self.try_again(now);
         self.start_checkpoint(now);
         self.step_checkpoint(now);
         self.step_scrub(now);

@@ -212,6 +212,11 @@ impl Ring {
         self.making
     }
 
+    /// The chunk that [`Self::wants_chunk`] asked for could not be made, and may be tried again.
+    pub(super) fn ask_again(&mut self) {
+        self.making = None;
+    }
+
     /// The chunk that [`Self::wants_chunk`] asked for is there.
     pub(super) fn on_chunk(&mut self, file: Arc<dyn DiskFile>) {
         let slot = self.making.take().unwrap_or(self.slots.len());

@@ -23,6 +23,7 @@ use super::lookups::Lookups;
 use super::removals::{Removal, Removals};
 use super::retention::Search;
 use super::ring::Ring;
+use super::room::Room;
 use super::scrub::Scrub;
 use super::windows::Windows;
 use super::{LogId, StoreEvent};
@@ -124,6 +125,7 @@ pub struct Store {
     pub(super) retention_next: Search,
     pub(super) wall: WallMs,
     pub(super) full: bool,
+    pub(super) room: Room,
     pub(super) failed: bool,
     pub(super) dirty_bytes: usize,
     /// Failures found where there is no place for events.
@@ -424,6 +426,7 @@ impl Store {
             return Moment::NEVER;
         }
         let mut next = self.retention_at.min(self.checkpoint_step_at()).min(self.scrub_at());
+        next = next.min(self.room_at());
         if self.writer.is_some() {
             if self.checkpoint_wanted && self.checkpoint.is_none() {
                 next = next.min(self.checkpoint_at);

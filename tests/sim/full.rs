@@ -193,6 +193,45 @@ fn a_journal_that_is_full_of_what_cannot_be_written_stops_the_node_and_a_restart
 }
 
 #[test]
+fn a_full_file_system_holds_no_log_up_while_the_journal_has_room_and_all_go_on_once_there_is_more()
+{
+    let mut node = Node::new(config(16));
+    assert!(node.produce(0, 2_000) && node.produce(1, 2_000));
+    node.disk.set_full(Some(Path::new("/node-0")));
+    for i in 0..10 {
+        assert!(node.produce(i % 2, 200), "{i}: {:?}", node.failures);
+    }
+    for _ in 0..100 {
+        node.rest();
+    }
+    node.disk.set_full(None);
+    for _ in 0..20 {
+        node.rest();
+    }
+    for i in 0..1_500 {
+        assert!(node.produce(i % 2, 2_000), "{i}: {:?}", node.failures);
+    }
+    assert!(node.failures.is_empty(), "{:?}", node.failures);
+    node.disk.restart();
+    node.check_after_restart();
+}
+
+#[test]
+fn a_journal_that_is_full_and_finds_no_room_for_more_stops_the_node_and_a_restart_has_it_all() {
+    let mut node = Node::new(config(16));
+    node.disk.set_full(Some(Path::new("/node-0")));
+    let mut produced = 0;
+    while node.produce(produced % 2, 50) {
+        produced += 1;
+        assert!(produced < 200, "the journal holds all of that?");
+    }
+    assert!(produced > 10, "{produced}: {:?}", node.failures);
+    let [(None, error)] = &node.failures[..] else { panic!("{:?}", node.failures) };
+    assert!(error.remedy().contains("free space"), "{}", error.remedy());
+    node.check_after_restart();
+}
+
+#[test]
 fn a_journal_that_waited_for_its_next_file_takes_requests_again_once_that_is_there() {
     let mut node = Node::new(config(16));
     let batch = |number: u8| {
