@@ -2,7 +2,8 @@
 
 use super::{Reply, Seen};
 use crate::api::table;
-use crate::metrics::text::{Kind, Page};
+use crate::metrics::Step;
+use crate::metrics::text::{Kind, Labels, Page};
 use crate::runtime::cpu;
 
 /// One number of each node: name, kind, help, value.
@@ -167,6 +168,14 @@ fn histograms(page: &mut Page, nodes: &[Seen<'_>]) {
     }
 }
 
+fn each_step(nodes: &[Seen<'_>], mut write: impl FnMut(Labels<'_>, (f64, u64))) {
+    for node in nodes {
+        for &step in Step::ALL {
+            write(&[("node", &node.id), ("step", step.name())], node.counts.metrics.steps.of(step));
+        }
+    }
+}
+
 /// What took longest, and all that was done in that turn.
 fn longest_turns(page: &mut Page, nodes: &[Seen<'_>]) {
     let help = "Processor time of the longest turn since the last scrape, the step that took most of it, and \
@@ -179,6 +188,13 @@ fn longest_turns(page: &mut Page, nodes: &[Seen<'_>]) {
         let labels = [("node", &*node.id), ("step", step.name()), ("request", request)];
         page.sample(&labels, turn.cpu.as_secs_f64());
     }
+    let help =
+        "Time of the steps of turns, on the clock; servants that took the core meanwhile left out.";
+    page.family("klamm_step_seconds_total", Kind::Counter, help);
+    each_step(nodes, |labels, (seconds, _)| page.sample(labels, seconds));
+    let help = "Turns in which a step took more than 100 us, pauses of the machine among it.";
+    page.family("klamm_step_slow_total", Kind::Counter, help);
+    each_step(nodes, |labels, (_, slow)| page.sample(labels, slow as f64));
     page.family("klamm_longest_turn", Kind::Gauge, "What the longest turn did, by kind of work.");
     for node in nodes {
         let turn = &node.counts.metrics.longest;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Histogram, Idle, Turn};
+use super::{Histogram, Idle, StepTotals, Turn};
 use crate::base::Moment;
 
 /// API keys and versions that are counted; none of the table lies above.
@@ -28,6 +28,8 @@ pub struct NodeMetrics {
     pub turns_cpu: Histogram,
     /// The turn of most processor time since that was last asked for.
     pub longest: Turn,
+    /// The steps of all turns.
+    pub steps: StepTotals,
     /// Nothing may be read from the sockets for want of memory: how often that began.
     pub pauses: u64,
     /// How long it took to read back a partition of groups.
@@ -52,6 +54,7 @@ impl Default for NodeMetrics {
             turns: Histogram::default(),
             turns_cpu: Histogram::default(),
             longest: Turn::default(),
+            steps: StepTotals::default(),
             pauses: 0,
             group_loads: Histogram::default(),
             longest_group_load: Duration::ZERO,
@@ -137,8 +140,9 @@ impl NodeMetrics {
         self.longest_group_load = self.longest_group_load.max(took);
     }
 
-    /// A turn is over.
-    pub fn on_turn(&mut self, turn: &Turn) {
+    /// A turn is over since `end`.
+    pub fn on_turn(&mut self, turn: &Turn, end: Moment) {
+        self.steps.add(turn, end);
         self.turns.record(turn.took);
         self.turns_cpu.record(turn.cpu);
         if turn.cpu > self.longest.cpu {
@@ -305,7 +309,7 @@ mod tests {
         let mut m = NodeMetrics::default();
         for (ms, requests) in [(3, 30), (9, 90), (5, 50)] {
             let (took, cpu) = (Duration::from_secs(1), Duration::from_millis(ms));
-            m.on_turn(&Turn { took, cpu, requests, ..Turn::default() });
+            m.on_turn(&Turn { took, cpu, requests, ..Turn::default() }, Moment(0));
         }
         assert_eq!((m.longest.requests, m.turns.count()), (90, 3));
     }

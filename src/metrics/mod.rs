@@ -13,4 +13,4 @@ mod turn;
 pub use counts::{GroupTally, NodeMetrics, Refusal, Requests, Traffic};
 pub use histogram::Histogram;
 pub use idle::Idle;
-pub use turn::{Step, Steps, Turn};
+pub use turn::{Step, StepTotals, Steps, Turn};

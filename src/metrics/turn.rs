@@ -8,6 +8,8 @@
 
 use std::time::Duration;
 
+use crate::base::Moment;
+
 /// What a turn did.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Turn {
@@ -157,6 +159,46 @@ impl Steps {
     }
 }
 
+/// The steps of all turns: where a node's time goes, and what holds a turn up.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StepTotals {
+    took: [u64; STEPS],
+    slow: [u64; STEPS],
+    /// When the first turn ended, and the last one, with the ticks there: what a tick is.
+    first: Option<(Moment, u64)>,
+    last: (Moment, u64),
+}
+
+impl StepTotals {
+    /// Of a step that takes longer on the clock, turns are counted.
+    pub const SLOW: Duration = Duration::from_micros(100);
+
+    /// A turn ended.
+    pub fn add(&mut self, turn: &Turn, end: Moment) {
+        self.last = (end, turn.steps.at);
+        self.first.get_or_insert(self.last);
+        for (total, took) in self.took.iter_mut().zip(turn.steps.took) {
+            *total += took;
+        }
+        if turn.took > Self::SLOW {
+            let limit = Self::SLOW.as_secs_f64() / self.tick_s();
+            for (slow, took) in self.slow.iter_mut().zip(turn.steps.took) {
+                *slow += u64::from(took as f64 > limit);
+            }
+        }
+    }
+
+    /// Seconds that a step took in all, and the turns in which it was slow.
+    pub fn of(&self, step: Step) -> (f64, u64) {
+        (self.took[step as usize] as f64 * self.tick_s(), self.slow[step as usize])
+    }
+
+    fn tick_s(&self) -> f64 {
+        let (at, ticks) = self.first.unwrap_or_default();
+        self.last.0.since(at).as_secs_f64() / (self.last.1 - ticks).max(1) as f64
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -211,5 +253,28 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), STEPS);
+    }
+
+    #[test]
+    fn what_steps_take_is_summed_up_and_turns_in_which_one_was_slow_are_counted() {
+        let mut totals = StepTotals::default();
+        let mut turn = |end_us: u64, took_us: u64, commit_us: u64| {
+            // Ten ticks are a microsecond, and what another thread had is no step's.
+            let mut steps = Steps::begin((end_us - took_us) * 10);
+            steps.end(Step::Commit, (end_us - took_us + commit_us) * 10);
+            steps.skip((end_us - 10) * 10);
+            steps.end(Step::Send, end_us * 10);
+            let took = Duration::from_micros(took_us);
+            totals.add(&Turn { took, steps, ..Turn::default() }, Moment(end_us * 1000));
+        };
+        turn(1_000, 50, 40);
+        turn(2_000, 500, 60);
+        turn(3_000, 120, 110);
+        let rounded = |step| {
+            let (seconds, slow) = totals.of(step);
+            ((seconds * 1e6).round(), slow)
+        };
+        assert_eq!((rounded(Step::Commit), rounded(Step::Send)), ((210.0, 1), (30.0, 0)));
+        assert_eq!(StepTotals::default().of(Step::Wait), (0.0, 0));
     }
 }

@@ -275,7 +275,7 @@ impl Node {
                 request.errors.all(),
             );
         }
-        self.shard.metrics.on_turn(&self.work);
+        self.shard.metrics.on_turn(&self.work, end);
     }
 
     /// How long the next turn would wait for an event; `None`: as long as it takes.
