@@ -37,12 +37,38 @@ pub(crate) fn parse<O: CommandFactory + FromArgMatches>(
         eprintln!("{}", command::<O>(name, about).render_help());
         return Err(ExitCode::FAILURE);
     }
-    read(name, about, args.iter().map(String::as_str)).map_err(|e| {
-        let failed = e.use_stderr();
-        // Nothing is left to be told when the error itself cannot be printed.
-        let _ = e.print();
-        if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
-    })
+    read(name, about, args.iter().map(String::as_str)).map_err(|e| tell(&e))
+}
+
+/// As [`parse`], but a mistake is one line.
+pub(crate) fn parse_terse<O: CommandFactory + FromArgMatches>(
+    name: &'static str,
+    about: &'static str,
+    args: &[String],
+) -> Result<O, ExitCode> {
+    read(name, about, args.iter().map(String::as_str))
+        .map_err(|e| if e.use_stderr() { mistake(name, &one_line(&e)) } else { tell(&e) })
+}
+
+/// Prints a mistake in the arguments in one line.
+pub(crate) fn mistake(name: &str, what: &str) -> ExitCode {
+    eprintln!("klamm {name}: {what}; see --help");
+    ExitCode::FAILURE
+}
+
+/// What is wrong, and the tip that there may be, without how the tool is used.
+fn one_line(e: &clap::Error) -> String {
+    let text = e.to_string();
+    let is_end = |line: &&str| line.starts_with("Usage: ") || line.starts_with("For more ");
+    let lines = text.lines().map(str::trim).take_while(|line| !is_end(line));
+    let lines: Vec<_> = lines.filter(|line| !line.is_empty()).collect();
+    lines.join(" ").trim_start_matches("error: ").replace(" tip: ", "; ")
+}
+
+fn tell(e: &clap::Error) -> ExitCode {
+    // Nothing is left to be told when the error itself cannot be printed.
+    let _ = e.print();
+    if e.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 /// Reads the arguments, and prints nothing.

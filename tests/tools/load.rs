@@ -198,8 +198,23 @@ fn mistakes_get_one_line_and_an_exit_code() {
         let last = ran.err.lines().last().unwrap();
         assert!(last.contains(wants), "{args}: {last}");
     }
-    let ran = load(&broker, "--no-such-flag");
-    assert!(ran.err.contains("unexpected argument '--no-such-flag'"), "{}", ran.err);
+    for (args, wants) in [
+        ("--no-such-flag", "unexpected argument '--no-such-flag' found"),
+        ("--rates 5", "unexpected argument '--rates' found; a similar argument exists: '--rate'"),
+        (
+            "--producers x",
+            "invalid value 'x' for '--producers <PRODUCERS>': invalid digit found in string",
+        ),
+        (
+            "--client x",
+            "invalid value 'x' for '--client <CLIENT>' [possible values: klamm, librdkafka]",
+        ),
+        ("--rate", "a value is required for '--rate <RATE>' but none was supplied"),
+    ] {
+        let ran = load(&broker, args);
+        let wants = format!("klamm load: {wants}; see --help\n");
+        assert_eq!((ran.code, ran.err), (Some(1), wants), "{args}");
+    }
     let nobody = Command::new(env!("CARGO_BIN_EXE_klamm"))
         .args(["load", "--bootstrap-server", "127.0.0.1:1"])
         .output()

@@ -86,13 +86,13 @@ pub(crate) const ABOUT: &str = "Put a measured load on a cluster";
 const NAME: &str = "load";
 /// Runs the tool.
 pub(crate) fn run(args: &[String]) -> ExitCode {
-    let options = match cli::parse::<Options>(NAME, ABOUT, args) {
+    let options = match cli::parse_terse::<Options>(NAME, ABOUT, args) {
         Ok(options) => options,
         Err(code) => return code,
     };
     match load(&options) {
         Ok(code) => return code,
-        Err(ToolError::Usage(what)) => return cli::usage::<Options>(NAME, &what),
+        Err(ToolError::Usage(what)) => return cli::mistake(NAME, &what),
         Err(e) => eprintln!("klamm load: {}", words(e)),
     }
     ExitCode::FAILURE
