@@ -111,6 +111,16 @@ pub(crate) fn required<T>(value: Option<T>, name: &str) -> Outcome<T> {
     value.ok_or_else(|| ToolError::Usage(format!("Missing required argument \"[{name}]\"")))
 }
 
+/// Refuses both of two options and none of them, by Kafka's words.
+pub(crate) fn one_of([(one, has_one), (other, has_other)]: [(&str, bool); 2]) -> Outcome<()> {
+    if has_one != has_other {
+        return Ok(());
+    }
+    Err(ToolError::Usage(format!(
+        "Exactly one of the following arguments is required: [{one}], [{other}]"
+    )))
+}
+
 /// Refuses the first pair of options that do not go together, by Kafka's words.
 pub(crate) fn exclude(used: (&str, bool), others: &[(&str, bool)]) -> Outcome<()> {
     match others.iter().find(|(_, is_there)| used.1 && *is_there) {

@@ -31,6 +31,11 @@ impl Properties {
         }
     }
 
+    /// Adds others, which win.
+    pub(crate) fn extend(&mut self, others: Self) {
+        self.0.extend(others.0);
+    }
+
     /// Reads the text of a Java property file.
     pub(crate) fn parse(text: &str) -> Self {
         let mut all = BTreeMap::new();

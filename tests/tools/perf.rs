@@ -95,6 +95,11 @@ fn mistakes_in_the_arguments_are_named_in_kafkas_words() {
             "--topic t --throughput 0".to_owned(),
             "--throughput 0 sends nothing; -1 has no limit",
         ),
+        (
+            "consumer-perf-test",
+            "--topic t --num-records 1 --reporting-interval 0".to_owned(),
+            "Reporting interval must be greater than 0.",
+        ),
         ("e2e-latency", format!("{one} 0"), "Value for --num-records must be a positive integer."),
         (
             "e2e-latency",
@@ -193,8 +198,11 @@ fn a_verifiable_consumer_that_loses_its_broker_says_so_and_waits_for_it() {
     // SAFETY: the child has not been waited for, so the id is still its own.
     unsafe { libc::kill(child.id().cast_signed(), libc::SIGTERM) };
     out.read_to_string(&mut said).unwrap();
-    let last = json(said.lines().last().unwrap());
-    assert_eq!(last["name"], "shutdown_complete", "{said}");
+    let names: Vec<_> =
+        said.lines().map(|l| json(l)["name"].as_str().unwrap().to_owned()).collect();
+    let at = |name: &str| names.iter().position(|n| n == name).unwrap();
+    assert!(at("shutdown_requested") < at("partitions_revoked"), "{said}");
+    assert_eq!(at("shutdown_complete") + 1, names.len(), "{said}");
     child.wait().unwrap();
 }
 
@@ -283,7 +291,7 @@ fn a_tool_that_loses_its_broker_says_so_once_and_what_it_has_measured() {
     let not_acknowledged = format!("records for {topic}-0 were not acknowledged within 2000 ms");
     let wants: [(&str, &[&str]); 2] = [
         ("of 400 records failed", &["records sent, "]),
-        (&not_acknowledged, &["Avg latency: ", "Percentiles: ", "Percentiles in us: "]),
+        (&not_acknowledged, &["Avg latency: ", "Percentiles: "]),
     ];
     for ((child, mut out), (last_error, last_lines)) in tools.into_iter().zip(wants) {
         let mut said = String::new();
@@ -293,8 +301,9 @@ fn a_tool_that_loses_its_broker_says_so_once_and_what_it_has_measured() {
         let lines: Vec<_> = said.lines().collect();
         let last = &lines[lines.len() - last_lines.len()..];
         assert!(last.iter().zip(last_lines).all(|(has, wants)| has.contains(wants)), "{said}");
+        let err = ran.err.lines().filter(|line| !line.starts_with("Percentiles in us: "));
         let (lost, failed): (Vec<_>, Vec<_>) =
-            ran.err.lines().partition(|line| line.ends_with("; trying again"));
+            err.partition(|line| line.ends_with("; trying again"));
         assert!(!lost.is_empty() && failed.len() <= 2, "{}", ran.err);
         assert!(failed[0] == not_acknowledged, "{}", ran.err);
         assert!(failed.last().unwrap().ends_with(last_error), "{}", ran.err);
@@ -325,13 +334,14 @@ fn the_performance_tools_print_kafkas_lines() {
     assert!(lines[0].starts_with("start.time, end.time, data.consumed.in.MB, MB.sec, "));
     matches(r"^[-0-9]{10} [0-9:]{12}, [-0-9]{10} [0-9:]{12}, 0\.0286, [0-9.]+, 300, ", lines[1]);
 
-    let text = broker
-        .run(
-            "e2e-latency",
-            &format!("--topic {topic} --num-records 20 --producer-acks all --record-size 50"),
-        )
-        .ok();
+    let ran = broker.run(
+        "e2e-latency",
+        &format!("--topic {topic} --num-records 20 --producer-acks all --record-size 50"),
+    );
+    matches(r"^Percentiles in us: 50th = [0-9]+, 99th = [0-9]+, 99.9th = [0-9]+\n$", &ran.err);
+    let text = ran.ok();
     let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines.len(), 3, "{text}");
     matches(r"^0\t[0-9.]+$", lines[0]);
     matches(r"^Avg latency: [0-9]+\.[0-9]{4} ms$", lines[1]);
     matches(r"^Percentiles: 50th = [0-9]+, 99th = [0-9]+, 99.9th = [0-9]+$", lines[2]);
@@ -363,5 +373,74 @@ fn what_the_verifiable_producer_tells_the_verifiable_consumer_reads() {
     let read = of("records_consumed").iter().map(|l| l["count"].as_u64().unwrap()).sum::<u64>();
     assert_eq!(read, 5);
     assert!(of("offsets_committed").iter().all(|l| l["success"] == true));
-    assert_eq!(lines.last().unwrap()["name"], "shutdown_complete");
+    let [.., complete, requested] = &lines[..] else { panic!("{text}") };
+    assert_eq!(complete["name"], "shutdown_complete");
+    assert_eq!(requested["name"], "shutdown_requested");
+}
+
+#[test]
+fn what_a_flag_says_wins_over_properties_as_with_kafkas() {
+    let broker = Broker::get();
+    let topic = broker.name("t");
+    broker.run("verifiable-producer", &format!("--topic {topic} --max-messages 5")).ok();
+    let config = dir(&broker).with_extension("properties");
+    fs::write(&config, "group.id=other\nauto.offset.reset=latest\nacks=none\n").unwrap();
+    let file = config.display();
+
+    let args =
+        format!("--topic {topic} --group-id {topic} --max-messages 3 --command-config {file}");
+    let text = broker.run("verifiable-consumer", &args).ok();
+    let read = text.lines().map(json).find(|l| l["name"] == "records_consumed").unwrap();
+    assert_eq!((&read["count"], &read["partitions"][0]["count"]), (&5.into(), &3.into()), "{text}");
+
+    let group = broker.name("perf");
+    for named in ["", &format!("--group {group}")] {
+        let args = format!("--topic {topic} --num-records 5 {named} --command-config {file}");
+        let text = broker.run("consumer-perf-test", &args).ok();
+        assert!(text.lines().nth(1).unwrap().contains(", 5, "), "{text}");
+    }
+    let groups = broker.run("consumer-groups", "--list").ok();
+    let has = |group: &str| groups.lines().any(|line| line == group);
+    assert!(has(&topic) && has(&group) && !has("other"), "{groups}");
+    // But the verifiable producer's file wins over its flags.
+    let args = format!("--topic {topic} --acks 1 --max-messages 1 --command-config {file}");
+    let ran = broker.run("verifiable-producer", &args);
+    assert!(
+        ran.code == Some(1) && ran.err.contains("Invalid value none for configuration acks"),
+        "{ran:?}"
+    );
+    fs::write(&config, "enable.idempotence=true\n").unwrap();
+    let ran = broker.run("verifiable-producer", &args);
+    assert!(ran.code == Some(1) && ran.err.contains("Must set retries to non-zero"), "{ran:?}");
+    fs::remove_file(config).unwrap();
+}
+
+#[test]
+fn old_names_of_flags_are_told_of_in_kafkas_words() {
+    let broker = Broker::get();
+    let topic = broker.name("t");
+    let no_longer = |old: &str| {
+        format!(
+            "Option --{old} has been deprecated and will be removed in a future version. Use \
+             --command-config instead."
+        )
+    };
+    let both = |old: &str| format!("Options --{old} and --command-config are mutually exclusive.");
+    for (tool, args, old) in [
+        ("verifiable-producer", "--max-messages 5", "producer.config"),
+        ("verifiable-consumer", "--group-id g --max-messages 5", "consumer.config"),
+    ] {
+        let args = format!("--topic {topic} {args} --{old} /dev/null");
+        let text = broker.run(tool, &args).ok();
+        assert_eq!(text.lines().next(), Some(no_longer(old).as_str()), "{tool}");
+        let ran = broker.run(tool, &format!("{args} --command-config /dev/null"));
+        assert_eq!((ran.code, ran.err.lines().next()), (Some(1), Some(both(old).as_str())));
+    }
+    let args = format!("--topic {topic} --messages 5 --consumer.config /dev/null");
+    let text = broker.run("consumer-perf-test", &args).ok();
+    let wants = [
+        "Warning: --messages is deprecated. Use --num-records instead.",
+        "Warning: --consumer.config is deprecated. Use --command-config instead.",
+    ];
+    assert_eq!(text.lines().take(2).collect::<Vec<_>>(), wants);
 }

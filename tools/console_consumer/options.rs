@@ -17,6 +17,7 @@ use crate::tools::properties::Properties;
 use crate::tools::session::refuse_security;
 
 #[derive(Debug, Clone, Parser)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(in crate::tools) struct Options {
     /// REQUIRED: brokers to begin with
     #[arg(long, value_name = "HOST:PORT,...")]
@@ -77,6 +78,9 @@ pub(in crate::tools) struct Options {
     /// Print when the consumer has shut down
     #[arg(long)]
     pub(super) enable_systest_events: bool,
+    /// Of the tools that build on this one: `--group` wins over properties.
+    #[arg(skip)]
+    pub(in crate::tools) flag_names_group: bool,
 }
 
 /// Which topics to read.
@@ -138,9 +142,7 @@ impl Options {
     /// Which flags go together, in Kafka's words.
     fn check(&self) -> Outcome<()> {
         let wrong = |text: &str| Err(ToolError::Usage(text.to_owned()));
-        if self.topic.is_some() == self.include.is_some() {
-            return wrong("Exactly one of the following arguments is required: [topic], [include]");
-        }
+        cli::one_of([("topic", self.topic.is_some()), ("include", self.include.is_some())])?;
         if self.partition.is_some() {
             if self.topic.is_none() {
                 return wrong("The topic is required when partition is specified.");
@@ -157,6 +159,9 @@ impl Options {
     /// The group, wherever it is named.
     fn group(&self, file: &Properties, given: &Properties) -> Outcome<Option<String>> {
         let named = [self.group.as_deref(), file.get("group.id"), given.get("group.id")];
+        if self.flag_names_group {
+            return Ok(self.group.clone());
+        }
         let named: BTreeSet<&str> = named.into_iter().flatten().collect();
         if named.len() > 1 {
             let quoted: Vec<_> = named.iter().map(|group| format!("'{group}'")).collect();

@@ -14,7 +14,7 @@ use klamm::client::records::FetchedBatch;
 use klamm::client::{ConnectionOptions, Endpoint};
 use klamm::runtime::clock;
 
-use crate::tools::cli::{self, Outcome};
+use crate::tools::cli::{self, Outcome, ToolError};
 use crate::tools::console_consumer::consumer::{Consumer, GroupEvent};
 
 /// One line of help.
@@ -39,8 +39,11 @@ struct Options {
     #[arg(long, value_name = "REGEX")]
     include: Option<String>,
     /// REQUIRED: number of records to read
-    #[arg(long, alias = "messages")]
+    #[arg(long)]
     num_records: Option<u64>,
+    /// Its old name
+    #[arg(long)]
+    messages: Option<u64>,
     /// The group; one of its own by default
     #[arg(long)]
     group: Option<String>,
@@ -74,9 +77,12 @@ struct Options {
     /// A consumer property
     #[arg(long, value_name = "KEY=VALUE")]
     command_property: Vec<String>,
-    /// Property file of the consumer
-    #[arg(long, alias = "consumer.config", value_name = "FILE")]
+    /// Property file of the consumer; what is a flag here wins over properties
+    #[arg(long, value_name = "FILE")]
     command_config: Option<String>,
+    /// Its old name
+    #[arg(long = "consumer.config", value_name = "FILE")]
+    consumer_config: Option<String>,
 }
 
 /// Runs the tool.
@@ -85,22 +91,45 @@ pub(crate) fn run(args: &[String]) -> ExitCode {
 }
 
 impl Options {
+    /// Number of records, when all goes together; in Kafka's words where it does not, or an old name is
+    /// used.
+    fn check(&self) -> Outcome<u64> {
+        cli::required(self.bootstrap_server.as_ref(), "bootstrap-server")?;
+        cli::one_of([("topic", self.topic.is_some()), ("include", self.include.is_some())])?;
+        let (old, new) = (self.messages, self.num_records);
+        cli::one_of([("messages", old.is_some()), ("num-records", new.is_some())])?;
+        let is_old = self.consumer_config.is_some();
+        let other = ("command-config", self.command_config.is_some());
+        cli::exclude(("consumer.config", is_old), &[other])?;
+        for (name, is_used, new) in [
+            ("messages", old.is_some(), "num-records"),
+            ("consumer.config", is_old, "command-config"),
+        ] {
+            if is_used {
+                println!("Warning: --{name} is deprecated. Use --{new} instead.");
+            }
+        }
+        cli::required(new.or(old), "num-records")
+    }
+
     /// As arguments of the console consumer.
     fn words(&self) -> Outcome<Vec<String>> {
         let bootstrap = cli::required(self.bootstrap_server.clone(), "bootstrap-server")?;
         let mut words = vec!["--bootstrap-server".to_owned(), bootstrap];
         let given = [("--topic", &self.topic), ("--include", &self.include)];
-        let given = given.into_iter().chain([("--command-config", &self.command_config)]);
+        let configs = [&self.command_config, &self.consumer_config];
+        let given = given.into_iter().chain(configs.map(|file| ("--command-config", file)));
         for (flag, value) in given {
             words.extend(value.iter().flat_map(|v| [flag.to_owned(), v.clone()]));
         }
         let group = format!("perf-consumer-{}", clock::now().0.0 % 100_000);
         words.extend(["--group".to_owned(), self.group.clone().unwrap_or(group)]);
-        if !self.from_latest {
-            words.push("--from-beginning".to_owned());
-        }
-        let size = format!("max.partition.fetch.bytes={}", self.fetch_size);
-        for property in [size].iter().chain(&self.command_property) {
+        let reset = if self.from_latest { "latest" } else { "earliest" };
+        let own = [
+            format!("max.partition.fetch.bytes={}", self.fetch_size),
+            format!("auto.offset.reset={reset}"),
+        ];
+        for property in self.command_property.iter().chain(&own) {
             words.extend(["--command-property".to_owned(), property.clone()]);
         }
         Ok(words)
@@ -127,7 +156,7 @@ struct Test<'a> {
 }
 
 fn act(options: &Options) -> Outcome<ExitCode> {
-    let wanted = cli::required(options.num_records, "num-records")?;
+    let wanted = options.check()?;
     let consumer = super::consumer(&options.words()?)?;
     if options.print_metrics {
         eprintln!("--print-metrics: this client keeps no such metrics");
@@ -136,6 +165,9 @@ fn act(options: &Options) -> Outcome<ExitCode> {
         let first =
             if options.show_detailed_stats { "time, threadId" } else { "start.time, end.time" };
         println!("{first}, {COLUMNS}");
+    }
+    if options.reporting_interval == 0 {
+        return Err(ToolError::Failed("Reporting interval must be greater than 0.".to_owned()));
     }
     let (now, wall) = clock::now();
     let part = Part { began: now, records: 0, bytes: 0, rebalance: Duration::ZERO };
@@ -168,7 +200,7 @@ impl Test<'_> {
     /// Reads until `wanted` records are there, or none came for the time-out.
     fn run(&mut self, wanted: u64) -> Outcome<bool> {
         let timeout = Duration::from_millis(self.options.timeout);
-        let every = Duration::from_millis(self.options.reporting_interval.max(1));
+        let every = Duration::from_millis(self.options.reporting_interval);
         let mut idle_since = clock::now().0;
         while self.all.records < wanted {
             let reported_at = self.part.began + every;

@@ -1,7 +1,7 @@
 //! `klamm e2e-latency` (kafka-e2e-latency.sh): one record at a time, from the producer to a consumer.
 //!
-//! The lines are Kafka's, whose percentiles are whole milliseconds; one more line has them in
-//! microseconds.
+//! The lines are Kafka's, whose percentiles are whole milliseconds; one more, on the standard error,
+//! has them in microseconds.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -332,7 +332,7 @@ fn summary(latency: &Histogram<u64>, sum_ns: f64) {
     println!("Percentiles: 50th = {}, 99th = {}, 99.9th = {}", ms(0.5), ms(0.99), ms(0.999));
     let us = |q| at(q) / 1000;
     let (p50, p99, p999) = (us(0.5), us(0.99), us(0.999));
-    println!("Percentiles in us: 50th = {p50}, 99th = {p99}, 99.9th = {p999}");
+    eprintln!("Percentiles in us: 50th = {p50}, 99th = {p99}, 99.9th = {p999}");
 }
 
 /// Sends one record and waits until it is read; how long that took, in nanoseconds.

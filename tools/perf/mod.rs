@@ -40,9 +40,28 @@ fn run<O: clap::CommandFactory + clap::FromArgMatches>(
     ExitCode::FAILURE
 }
 
-/// A consumer with the arguments of the console consumer, which this is.
+/// Of the verifiable tools: refuses both names of the property file, `[old, new]`, and tells of the old.
+fn one_config(old: &str, are_given: [bool; 2]) -> Outcome<()> {
+    match are_given {
+        [true, true] => Err(ToolError::Usage(format!(
+            "Options --{old} and --command-config are mutually exclusive."
+        ))),
+        [true, false] => {
+            println!(
+                "Option --{old} has been deprecated and will be removed in a future version. Use \
+                 --command-config instead."
+            );
+            Ok(())
+        }
+        [false, _] => Ok(()),
+    }
+}
+
+/// A consumer with the arguments of the console consumer, which this is; but the group is that of the
+/// flag, whatever properties say.
 fn consumer(words: &[String]) -> Outcome<Consumer> {
     let read = cli::read::<Options>("consumer", "", words.iter().map(String::as_str));
-    let options = read.map_err(|e| ToolError::Failed(e.to_string()))?;
+    let mut options = read.map_err(|e| ToolError::Failed(e.to_string()))?;
+    options.flag_names_group = true;
     Ok(Consumer::new(options.config()?).0)
 }

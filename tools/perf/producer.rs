@@ -257,6 +257,8 @@ struct Test {
     window: Stats,
     /// With `--warmup-records`.
     steady: Option<Stats>,
+    /// As Kafka's, before the first line that is of it.
+    has_told_steady: bool,
     interval_ns: Option<f64>,
     reporting: Duration,
     warmup: u64,
@@ -298,6 +300,7 @@ fn act(options: &Options) -> Outcome<ExitCode> {
         all: Stats::new(now)?,
         window: Stats::new(now)?,
         steady: None,
+        has_told_steady: false,
         interval_ns: (options.throughput > 0.0).then(|| 1e9 / options.throughput),
         reporting: Duration::from_millis(options.reporting_interval.unsigned_abs()),
         warmup: u64::try_from(options.warmup_records).unwrap_or(0),
@@ -368,17 +371,17 @@ impl Test {
                 continue;
             }
             let ns = now.0.saturating_sub(intended.0);
-            self.all.add(ns, bytes);
-            self.window.add(ns, bytes);
             if self.warmup > 0 && number >= self.warmup {
                 if self.steady.is_none() {
-                    println!("In steady state.");
                     self.steady = Some(Stats::new(intended)?);
+                    self.window = Stats::new(now)?;
                 }
                 if let Some(steady) = &mut self.steady {
                     steady.add(ns, bytes);
                 }
             }
+            self.all.add(ns, bytes);
+            self.window.add(ns, bytes);
         }
         Ok(())
     }
@@ -386,6 +389,9 @@ impl Test {
     fn report(&mut self) -> Outcome<()> {
         let now = clock::now().0;
         if now >= self.window.began + self.reporting {
+            if self.steady.is_some() && !std::mem::replace(&mut self.has_told_steady, true) {
+                println!("In steady state.");
+            }
             println!("{}", self.window.window(now));
             // A reader of the lines that has gone away ends the process by a signal.
             let _ = std::io::stdout().flush();

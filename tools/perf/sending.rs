@@ -219,6 +219,15 @@ pub(super) fn producer_options(properties: &Properties) -> Outcome<ProducerOptio
         "0" => 0,
         other => return Err(bad("acks", other)),
     };
+    let retries_max = properties.number("retries")?.unwrap_or(defaults.retries_max);
+    let idempotent = properties.is_true("enable.idempotence");
+    if idempotent == Some(true) && retries_max == 0 {
+        return Err(ToolError::Failed(
+            "org.apache.kafka.common.config.ConfigException: Must set retries to non-zero when using \
+             the idempotent producer."
+                .to_owned(),
+        ));
+    }
     let codec = properties.get("compression.type").unwrap_or("none");
     let ms = |key: &str, default: Duration| -> Outcome<Duration> {
         Ok(properties.number(key)?.map_or(default, Duration::from_millis))
@@ -227,7 +236,8 @@ pub(super) fn producer_options(properties: &Properties) -> Outcome<ProducerOptio
     Ok(ProducerOptions {
         acks,
         codec: Codec::from_name(codec).ok_or_else(|| bad("compression.type", codec))?,
-        idempotent: acks == -1 && properties.is_true("enable.idempotence") != Some(false),
+        // Nothing is repeated without retries, so there is nothing to number for.
+        idempotent: acks == -1 && retries_max > 0 && idempotent != Some(false),
         batch_bytes: properties.number("batch.size")?.unwrap_or(defaults.batch_bytes),
         request_bytes_max: properties
             .number("max.request.size")?
@@ -235,7 +245,7 @@ pub(super) fn producer_options(properties: &Properties) -> Outcome<ProducerOptio
         buffer_bytes_max: properties.number("buffer.memory")?.unwrap_or(defaults.buffer_bytes_max),
         linger: ms("linger.ms", defaults.linger)?,
         request_timeout_ms: ms("request.timeout.ms", timeout)?.as_millis() as u64,
-        retries_max: properties.number("retries")?.unwrap_or(defaults.retries_max),
+        retries_max,
         retry_backoff: ms("retry.backoff.ms", defaults.retry_backoff)?,
         delivery_timeout: ms("delivery.timeout.ms", defaults.delivery_timeout)?,
         in_flight_max: properties

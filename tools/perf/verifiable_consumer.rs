@@ -58,9 +58,12 @@ struct Options {
     /// RangeAssignor; this client has no other
     #[arg(long)]
     assignment_strategy: Option<String>,
-    /// Property file of the consumer
-    #[arg(long, alias = "consumer.config", value_name = "FILE")]
+    /// Property file of the consumer; what is a flag here wins over it
+    #[arg(long, value_name = "FILE")]
     command_config: Option<String>,
+    /// Its old name
+    #[arg(long = "consumer.config", value_name = "FILE")]
+    consumer_config: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -95,6 +98,7 @@ struct Summary {
 
 #[derive(Serialize)]
 struct Consumed {
+    /// All that the answers held, also what is beyond the wanted number, as Kafka counts.
     count: u64,
     partitions: Vec<Summary>,
 }
@@ -132,11 +136,14 @@ impl Options {
         let session = self.session_timeout.map(|ms| format!("session.timeout.ms={ms}"));
         let instance = self.group_instance_id.as_ref().map(|id| format!("group.instance.id={id}"));
         words.extend(session.into_iter().chain(instance).map(|p| ("--command-property", p)));
-        words.extend(self.command_config.iter().map(|file| ("--command-config", file.clone())));
+        let config = self.command_config.iter().chain(&self.consumer_config);
+        words.extend(config.map(|file| ("--command-config", file.clone())));
         words.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]).collect()
     }
 
     fn refuse(&self) -> Outcome<()> {
+        let configs = [self.consumer_config.is_some(), self.command_config.is_some()];
+        super::one_config("consumer.config", configs)?;
         let is_range = |s: &String| s.ends_with("RangeAssignor");
         let what = if !self.group_protocol.eq_ignore_ascii_case("classic") {
             "--group-protocol: this client speaks the classic protocol only"
@@ -158,37 +165,47 @@ fn act(options: &Options) -> Outcome<ExitCode> {
     tell("startup_complete", Nothing {})?;
     let mut left = u64::try_from(options.max_messages).unwrap_or(u64::MAX);
     let mut read_by = Vec::new();
+    let mut is_asked = false;
     while left > 0 {
         let batches = consumer.poll(None, &signals.watch())?;
-        tell_events(&mut consumer, &mut read_by)?;
+        tell_events(options, &mut consumer, &mut read_by)?;
         if signals.came().is_some() {
+            is_asked = true;
             tell("shutdown_requested", Nothing {})?;
             break;
         }
         let consumed = take(options, &batches, &mut consumer, &mut left)?;
-        if consumed.count == 0 {
+        if consumed.partitions.is_empty() {
             continue;
         }
         tell("records_consumed", consumed)?;
         if !options.enable_autocommit {
             consumer.commit_now();
-            wait_for_commits(&mut consumer, &mut read_by)?;
+            wait_for_commits(options, &mut consumer, &mut read_by)?;
         }
     }
     consumer.close();
-    tell_events(&mut consumer, &mut read_by)?;
+    tell_events(options, &mut consumer, &mut read_by)?;
     if !read_by.is_empty() {
         tell("partitions_revoked", Partitions { partitions: named(&read_by) })?;
     }
     tell("shutdown_complete", Nothing {})?;
+    if !is_asked {
+        // Kafka's tells it at the exit, whatever led to it.
+        tell("shutdown_requested", Nothing {})?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-fn wait_for_commits(consumer: &mut Consumer, read_by: &mut Vec<PartitionName>) -> Outcome<()> {
+fn wait_for_commits(
+    options: &Options,
+    consumer: &mut Consumer,
+    read_by: &mut Vec<PartitionName>,
+) -> Outcome<()> {
     let until = consumer.now() + CLOSE_TIMEOUT;
     while consumer.commits_under_way() > 0 && consumer.now() < until {
         consumer.wait(until)?;
-        tell_events(consumer, read_by)?;
+        tell_events(options, consumer, read_by)?;
     }
     Ok(())
 }
@@ -201,10 +218,12 @@ fn take(
     left: &mut u64,
 ) -> Outcome<Consumed> {
     let mut found = BTreeMap::<PartitionName, Summary>::new();
+    let mut count = 0;
     for batch in batches {
         for record in batch.records().filter_map(Result::ok) {
+            count += 1;
             if *left == 0 {
-                break;
+                continue;
             }
             *left -= 1;
             let (offset, name) = (record.offset.0, &batch.partition);
@@ -230,11 +249,14 @@ fn take(
             }
         }
     }
-    let partitions: Vec<_> = found.into_values().collect();
-    Ok(Consumed { count: partitions.iter().map(|p| p.count).sum(), partitions })
+    Ok(Consumed { count, partitions: found.into_values().collect() })
 }
 
-fn tell_events(consumer: &mut Consumer, read_by: &mut Vec<PartitionName>) -> Outcome<()> {
+fn tell_events(
+    options: &Options,
+    consumer: &mut Consumer,
+    read_by: &mut Vec<PartitionName>,
+) -> Outcome<()> {
     for event in consumer.take_events() {
         match event {
             GroupEvent::Assigned(names) => {
@@ -245,6 +267,8 @@ fn tell_events(consumer: &mut Consumer, read_by: &mut Vec<PartitionName>) -> Out
                 tell("partitions_revoked", Partitions { partitions: named(&names) })?;
                 read_by.clear();
             }
+            // Those by time are the consumer's own, of which Kafka's does not tell.
+            GroupEvent::Committed(..) if options.enable_autocommit => {}
             GroupEvent::Committed(offsets, result) => {
                 let offset =
                     |(name, at): (&PartitionName, &klamm::client::group::offsets::Committed)| {

@@ -63,9 +63,9 @@ struct Options {
 struct Success<'a> {
     key: Option<&'a str>,
     value: &'a str,
+    partition: i32,
     offset: i64,
     topic: &'a str,
-    partition: i32,
 }
 
 #[derive(Serialize)]
@@ -103,9 +103,16 @@ fn act(options: &Options) -> Outcome<ExitCode> {
     if options.throughput == 0 {
         return Err(ToolError::Failed("--throughput 0 sends nothing; -1 has no limit".to_owned()));
     }
+    let are_given = [options.producer_config.is_some(), options.command_config.is_some()];
+    super::one_config("producer.config", are_given)?;
     let config = options.command_config.as_deref().or(options.producer_config.as_deref());
-    let mut properties = Properties::read(config, &[])?;
+    // As with Kafka's, where the file wins, and nothing is sent twice unless it says so.
+    let mut properties = Properties::default();
+    properties.set("bootstrap.servers", &options.bootstrap_server);
     properties.set("acks", &options.acks);
+    properties.set("retries", "0");
+    properties.extend(Properties::read(config, &[])?);
+    let bootstrap = properties.get("bootstrap.servers").unwrap_or_default();
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         let set = signal_hook::flag::register(signal, Arc::clone(&stop));
@@ -115,7 +122,7 @@ fn act(options: &Options) -> Outcome<ExitCode> {
     let began = clock::now().0;
     let settings = ("verifiable-producer", producer_options(&properties)?);
     let topic = &options.topic;
-    let sending = Sending::connect(&options.bootstrap_server, topic, &properties, settings)?;
+    let sending = Sending::connect(bootstrap, topic, &properties, settings)?;
     let mut producing = Producing { options, sending, sent: 0, acked: 0 };
     producing.run(&stop)?;
     tell("shutdown_complete", Nothing {})?;
@@ -201,8 +208,8 @@ impl Producing<'_> {
         match &over.result {
             Ok(offset) => {
                 self.acked += 1;
-                let (offset, partition) = (offset.0, over.partition);
-                tell("producer_send_success", Success { key, value, offset, topic, partition })
+                let (partition, offset) = (over.partition, offset.0);
+                tell("producer_send_success", Success { key, value, partition, offset, topic })
             }
             Err(e) => {
                 let text = kafka_text::message(e);
