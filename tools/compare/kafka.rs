@@ -12,6 +12,7 @@ use crate::process::{Outcome, Stop, run};
 /// The release; `pom.xml` pins the same.
 pub(crate) const VERSION: &str = "4.3.1";
 
+const COPY: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies";
 const POM: &str = include_str!("pom.xml");
 const LOGGING: &str = include_str!("log4j2.yaml");
 /// Any 16 bytes that are not all zero, in base 64.
@@ -55,7 +56,7 @@ impl Kafka {
             eprintln!("bringing Apache Kafka {VERSION} (about 60 MB, once) ...");
             let mut command = Command::new("mvn");
             command.args(["-q", "-B", "-f"]).arg(home.join("pom.xml"));
-            command.arg("dependency:copy-dependencies");
+            command.arg(COPY);
             command.arg(format!("-DoutputDirectory={}", home.join("libs").display()));
             let log = home.join("maven.log");
             let _ = fs::remove_file(&log);
