@@ -75,10 +75,15 @@ fn klamm_beside_itself_is_compared_in_every_table() {
     // Where strace is, the batches of the synced side each had a sync, and the others had none.
     if rows.iter().any(|r| r["workload"] == "syncs") {
         let syncs = |durability| value("syncs", "Klamm", durability, "syncs");
+        let of = |name| value("syncs", "Klamm", "synced", name);
+        // What it says of its commits is what was counted from outside, and holds all that was sent.
+        assert!(of("committed_batches") >= of("batches"), "{said}");
+        assert!(of("commits") >= of("batches") && of("commits") <= of("syncs"), "{said}");
         assert!(syncs("synced") >= value("syncs", "Klamm", "synced", "batches"), "{said}");
         assert!(syncs("unsynced") < value("syncs", "Klamm", "unsynced", "batches") / 2.0, "{said}");
     }
     let table = fs::read_to_string(dir.join("report.md")).unwrap();
+    assert!(table.contains("\n- There was no floor to run: "), "{table}");
     assert_eq!(table, String::from_utf8_lossy(&output.stdout).trim_end().to_owned() + "\n");
     assert!(table.contains("| Twin | ") && table.contains("| w1-2k unsynced |"), "{table}");
     assert!(fs::read_to_string(dir.join("report.svg")).unwrap().contains("w1-2k"));

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::kafka::{self, Kafka};
 use crate::process::{Outcome, Process, Stop, accepts, free_ports, run};
+use crate::syncs::Commits;
 use crate::turns::Turns;
 use crate::workloads::Workload;
 
@@ -319,9 +320,10 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Waits until it accepts connections.
+    /// Waits until it accepts connections, and tells its metrics if it is to.
     pub(crate) fn wait(&mut self, stop: &Stop) -> Outcome<()> {
-        self.process.wait_for_port(self.port, START, stop)
+        let mut ports = [self.port].into_iter().chain(self.admin);
+        ports.try_for_each(|port| self.process.wait_for_port(port, START, stop))
     }
 
     /// For `bootstrap.servers`.
@@ -337,6 +339,11 @@ impl Running {
     /// Its turns so far, if it tells them.
     pub(crate) fn turns(&self) -> Outcome<Option<Turns>> {
         self.admin.map(Turns::look).transpose()
+    }
+
+    /// Its commits so far, if it tells them.
+    pub(crate) fn commits(&self) -> Outcome<Option<Commits>> {
+        self.admin.map(Commits::look).transpose()
     }
 
     /// An error when it ended.

@@ -6,8 +6,8 @@
 //!                     each visit: start, warm up, `klamm load`, read what the broker used, stop
 //! ```
 //!
-//! A broker runs alone, pinned to the first core, with an empty data directory; the load runs on the
-//! second. Ratios are made inside of a round. What is synced and what is not stand in two tables.
+//! A broker runs alone, pinned to the first core, with an empty data directory for each workload and
+//! round; the load runs on the second. Ratios are made inside of a round. What is synced and what is not stand in two tables.
 //! Every process is a child that dies with this one, and listens on 127.0.0.1 only.
 //!
 //! `--profile` looks into Klamm alone instead, with `perf` ([`profile`]).
@@ -168,7 +168,9 @@ fn within(
     let machine = Machine::here(out);
     let rounds = rounds(options, out, stop)?;
     let (is_pinned, seconds) = (rounds.loader.core.is_some(), rounds.seconds);
-    let counts_syncs = !options.no_syncs && syncs::can_count();
+    let can_count = options.no_syncs || syncs::can_count();
+    let counts_syncs = !options.no_syncs && can_count;
+    let absent = absent(&rounds, can_count);
     let counting = rounds.brokers.len() as u64 * 2 * COUNTING_SECONDS * u64::from(counts_syncs);
     eprintln!("{}", machine.line());
     if !is_pinned {
@@ -197,6 +199,7 @@ fn within(
         client: options.client.clone(),
         rate: options.rate,
         missing,
+        absent,
         findings,
     };
     report.write(out)?;
@@ -207,6 +210,22 @@ fn within(
         return Err(format!("runs that failed: {failed}; the report names them"));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the report has not, and why.
+fn absent(rounds: &Rounds, can_count: bool) -> Vec<&'static str> {
+    let is_absent = [
+        (
+            !rounds.loader.counters,
+            "Instructions were not counted: there are no hardware counters here, or no `perf` to read them.",
+        ),
+        (
+            !rounds.brokers.iter().any(Broker::is_floor),
+            "There was no floor to run: what kernel and disk alone cost is not shown.",
+        ),
+        (!can_count, "Syncs were not counted: `strace` is not here, or may not trace."),
+    ];
+    is_absent.into_iter().filter(|(is_it, _)| *is_it).map(|(_, text)| text).collect()
 }
 
 fn rounds(options: &Options, out: &Path, stop: Stop) -> Outcome<Rounds> {

@@ -1,4 +1,5 @@
-//! The rounds: each broker in turn, A B then B A, each time in an empty directory and pinned to its core.
+//! The rounds: each broker in turn, A B then B A, pinned to its core, with an empty directory for each
+//! broker, workload and round. One start there serves both durabilities, on topics of their own.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -421,12 +422,15 @@ impl Visit<'_> {
         running.wait(stop)?;
         let mut job = syncs::job(self.job(durability));
         job.seconds.1 = self.rounds.seconds.min(5);
-        let from = clock::now().1;
+        let (commits, from) = (running.commits()?, clock::now().1);
         let measured = self.rounds.loader.measure(&job, &mut running, stop)?;
         // Stopping syncs too.
         let syncs = syncs::count(&log, from)?;
+        let commits = commits.zip(running.commits()?);
         running.end();
-        Ok(Values::from([("batches", measured.all_acked), ("syncs", syncs)]))
+        let mut values = Values::from([("batches", measured.all_acked), ("syncs", syncs)]);
+        values.extend(commits.into_iter().flat_map(|(from, to)| to.since(from)));
+        Ok(values)
     }
 }
 

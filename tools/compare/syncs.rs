@@ -2,7 +2,7 @@
 //! `strace`, while one producer sends batches of one record and waits for each before the next.
 //!
 //! With one batch on its way at a time no sync can be shared: as many syncs as batches, or more, means
-//! that each had its own before its acknowledgement.
+//! that each had its own before its acknowledgement. What Klamm says of its commits stands beside it.
 
 use std::fs;
 use std::path::Path;
@@ -12,6 +12,7 @@ use klamm::base::WallMs;
 
 use crate::load::Job;
 use crate::process::Outcome;
+use crate::turns;
 
 /// Whether `strace` is there and may trace.
 pub(crate) fn can_count() -> bool {
@@ -39,6 +40,34 @@ pub(crate) fn job(job: Job) -> Job {
 pub(crate) fn count(log: &Path, from: WallMs) -> Outcome<f64> {
     let text = fs::read_to_string(log).map_err(|e| format!("{}: {e}", log.display()))?;
     Ok(count_since(&text, from.0 as f64 / 1e3) as f64)
+}
+
+/// Commits of Klamm, and the batches in them, since its start, as its own metrics count them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Commits {
+    commits: f64,
+    batches: f64,
+}
+
+impl Commits {
+    /// Asks the admin listener at `port`.
+    pub(crate) fn look(port: u16) -> Outcome<Self> {
+        let page = turns::page(port)?;
+        let of = |family: &str| {
+            let missing = || format!("the metrics of Klamm have no {family}");
+            turns::value(&page, family, "").ok_or_else(missing)
+        };
+        Ok(Self {
+            commits: of("klamm_journal_commits_total")?,
+            batches: of("klamm_journal_batches_total")?,
+        })
+    }
+
+    /// Values of the time since an `earlier` look.
+    pub(crate) fn since(self, earlier: Self) -> [(&'static str, f64); 2] {
+        let batches = self.batches - earlier.batches;
+        [("commits", self.commits - earlier.commits), ("committed_batches", batches)]
+    }
 }
 
 /// Lines of a call's start since a time in seconds. A call that another thread interrupts has a second

@@ -26,6 +26,27 @@ pub(crate) const DID: [(&str, &str); 8] = [
     ("answers", "longest_turn_answers"),
 ];
 
+/// The metrics as the admin listener at `port` tells them.
+pub(crate) fn page(port: u16) -> Outcome<String> {
+    let said = |e: std::io::Error| format!("the metrics of Klamm: {e}");
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).map_err(said)?;
+    stream.set_read_timeout(Some(LIMIT)).map_err(said)?;
+    let request = "GET /metrics HTTP/1.1\r\nHost: klamm\r\nConnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).map_err(said)?;
+    let mut page = String::new();
+    stream.read_to_string(&mut page).map_err(said)?;
+    Ok(page)
+}
+
+/// The first value of a family that has this in its labels.
+pub(crate) fn value(page: &str, family: &str, label: &str) -> Option<f64> {
+    let line = page.lines().find(|l| {
+        let rest = l.strip_prefix(family);
+        rest.is_some_and(|r| r.starts_with('{')) && l.contains(label)
+    })?;
+    line.rsplit_once(' ')?.1.parse().ok()
+}
+
 /// What one look at the metrics found.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Turns {
@@ -43,24 +64,11 @@ pub(crate) struct Turns {
 impl Turns {
     /// Asks the admin listener at `port`; the longest turn is from then on a new one.
     pub(crate) fn look(port: u16) -> Outcome<Self> {
-        let said = |e: std::io::Error| format!("the metrics of Klamm: {e}");
-        let mut stream = TcpStream::connect(("127.0.0.1", port)).map_err(said)?;
-        stream.set_read_timeout(Some(LIMIT)).map_err(said)?;
-        let request = "GET /metrics HTTP/1.1\r\nHost: klamm\r\nConnection: close\r\n\r\n";
-        stream.write_all(request.as_bytes()).map_err(said)?;
-        let mut page = String::new();
-        stream.read_to_string(&mut page).map_err(said)?;
-        Self::read(&page).ok_or_else(|| "the metrics of Klamm have no turns".to_owned())
+        Self::read(&page(port)?).ok_or_else(|| "the metrics of Klamm have no turns".to_owned())
     }
 
     fn read(page: &str) -> Option<Self> {
-        let value = |family: &str, label: &str| {
-            let line = page.lines().find(|l| {
-                let rest = l.strip_prefix(family);
-                rest.is_some_and(|r| r.starts_with('{')) && l.contains(label)
-            })?;
-            line.rsplit_once(' ')?.1.parse::<f64>().ok()
-        };
+        let value = |family: &str, label: &str| value(page, family, label);
         let count = value("klamm_turn_cpu_seconds_count", "")?;
         let short = value("klamm_turn_cpu_seconds_bucket", &format!("le=\"{LONG_S}\""))?;
         Some(Self {
