@@ -150,11 +150,14 @@ public final class Compat {
         var b = member("static", "b");
         var first = b;
         poll(() -> a.assignment().size() == 2 && first.assignment().size() == 2, a, got, b, got);
+        check("static member: each has its part", a.assignment().size() == 2 && b.assignment().size() == 2);
         int before = joined[0];
         var mine = Set.copyOf(b.assignment());
         b.close();
         var back = member("static", "b");
-        poll(() -> back.assignment().size() == 2, a, got, back, got);
+        poll(() -> a.assignment().size() == 2 && back.assignment().size() == 2, a, got, back, got);
+        check("static member: each has its part again",
+            a.assignment().size() == 2 && back.assignment().size() == 2);
         check("static member: comes back to its partitions without a rebalance",
             back.assignment().equals(mine) && joined[0] == before);
         a.close();

@@ -161,12 +161,12 @@ async function groups (client) {
 async function staticMembers (client) {
   const a = await client.join('static', 'a', LATEST)
   let b = await client.join('static', 'b', LATEST)
-  await share([2, 2], a, b)
+  check('static member: each has its part', await share([2, 2], a, b), [a.assigned(), b.assigned()])
   const before = a.rebalances()
   const mine = b.assigned()
   if (!client.closeLeaves) await b.close()
   b = await client.join('static', 'b', LATEST)
-  await share([2, 2], a, b)
+  check('static member: each has its part again', await share([2, 2], a, b), [a.assigned(), b.assigned()])
   const stays = isDeepStrictEqual(b.assigned(), mine) && a.rebalances() === before
   check('static member: comes back to its partitions without a rebalance', stays,
     [mine, b.assigned(), before, a.rebalances()])

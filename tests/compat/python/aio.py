@@ -158,11 +158,11 @@ async def static_members():
         return await member("static", listener, group_instance_id=name, **options)
     assigned = Assigned()
     a, b = await asyncio.gather(joined("a", assigned), joined("b"))
-    await share([a, b], [2, 2])
+    check("static member: each has its part", await share([a, b], [2, 2]))
     before, mine = assigned.count, sorted(p.partition for p in b.assignment())
     await b.stop()
     b = await joined("b")
-    await share([a, b], [2, 2])
+    check("static member: each has its part again", await share([a, b], [2, 2]))
     after = sorted(p.partition for p in b.assignment())
     check("static member: comes back to its partitions without a rebalance",
           after == mine and assigned.count == before, (mine, after, before, assigned.count))

@@ -155,11 +155,11 @@ def static_members():
     options = {"auto_offset_reset": "latest"}
     a = member("static", group_instance_id="a", **options)
     b = member("static", group_instance_id="b", **options)
-    share([a, b], [2, 2])
+    check("static member: each has its part", share([a, b], [2, 2]))
     before, mine = rebalances[a], sorted(p.partition for p in b.assignment())
     b.close()
     b = member("static", group_instance_id="b", **options)
-    share([a, b], [2, 2])
+    check("static member: each has its part again", share([a, b], [2, 2]))
     after = sorted(p.partition for p in b.assignment())
     check("static member: comes back to its partitions without a rebalance",
           after == mine and rebalances[a] == before, (mine, after, before, rebalances[a]))

@@ -157,11 +157,11 @@ def static_members():
         return member("static", listener, group_instance_id=name, **options)
     assigned = Assigned()
     a, b = joined("a", assigned), joined("b")
-    share([a, b], [2, 2])
+    check("static member: each has its part", share([a, b], [2, 2]))
     before, mine = assigned.count, sorted(p.partition for p in b.assignment())
     b.close()
     b = joined("b")
-    share([a, b], [2, 2])
+    check("static member: each has its part again", share([a, b], [2, 2]))
     after = sorted(p.partition for p in b.assignment())
     check("static member: comes back to its partitions without a rebalance",
           after == mine and assigned.count == before, (mine, after, before, assigned.count))

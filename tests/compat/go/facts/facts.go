@@ -282,11 +282,11 @@ func groups(c Client) {
 
 func staticMembers(c Client) {
 	a, b := c.Join("static", "a", Latest), c.Join("static", "b", Latest)
-	share([]int{2, 2}, a, b)
+	check("static member: each has its part", share([]int{2, 2}, a, b), a.Assigned(), b.Assigned())
 	before, mine := a.Rebalances(), b.Assigned()
 	b.Close()
 	b = c.Join("static", "b", Latest)
-	share([]int{2, 2}, a, b)
+	check("static member: each has its part again", share([]int{2, 2}, a, b), a.Assigned(), b.Assigned())
 	stays := slices.Equal(b.Assigned(), mine) && a.Rebalances() == before
 	check("static member: comes back to its partitions without a rebalance", stays,
 		mine, b.Assigned(), before, a.Rebalances())
