@@ -525,8 +525,8 @@ fn made_anew(file: &Path, error: &dyn fmt::Display) {
     tracing::warn!(%file, %error, "a damaged file is made anew from the records");
 }
 
-/// Writes bytes again that were written but perhaps never synced: after a failed sync reads may
-/// show what the disk does not have, and another sync would not bring it there.
+/// Writes bytes again that were written but perhaps never synced, and the size: after a failed sync
+/// reads may show what the disk does not have, and another sync would not bring it there.
 fn rewrite(file: &dyn DiskFile, from: u64, to: u64) -> std::io::Result<()> {
     let left = to.saturating_sub(from) as usize;
     let (mut at, mut buf) = (from, vec![0; left.min(REWRITE_BYTES)]);
@@ -539,5 +539,5 @@ fn rewrite(file: &dyn DiskFile, from: u64, to: u64) -> std::io::Result<()> {
         file.write_at(&buf[..read], at)?;
         at += read as u64;
     }
-    Ok(())
+    file.set_size(to)
 }
