@@ -1,9 +1,10 @@
 //! Files damaged by hand, one damage at a time, after a clean stop and after a kill: what is served
 //! is what was written, up to the damage; damage is named; other logs do not notice.
 //!
-//! Two things no broker can tell, since the format has no checksum over them: another leader epoch
-//! in the header of a batch, and another number in Kafka's own checkpoint of log starts. A journal whose
-//! last commit is damaged looks like one whose last commit was torn (`storage::replay`).
+//! What no broker can tell, since the format has no checksum over it: another leader epoch in the header
+//! of a batch, another number in Kafka's own checkpoints of log starts and leader epochs, and a time index
+//! with other times or without its last ones, by which records are not found. A journal whose last
+//! commit is damaged looks like one whose last commit was torn (`storage::replay`).
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use klamm::base::{LeaderEpoch, Moment, Offset, TopicId, TopicPartition, WallMs};
 use klamm::runtime::disk::{Access, BackJob as _, Disk as _, ServantJob as _};
 use klamm::sim::disk::SimDisk;
-use klamm::storage::{Append, LogConfig, LogId, Read, Store, StoreEvent};
+use klamm::storage::{Append, Find, LogConfig, LogId, Read, Store, StoreEvent};
 use klamm::wire::batch::{self, BatchHeader};
 use klamm::wire::codec::Codec;
 use klamm::wire::record::{BatchBuilder, ProducerStamp};
@@ -21,6 +22,8 @@ use crate::small_store;
 const NODE: &str = "/node-0";
 const BLOCK: usize = 4096;
 const BATCHES: usize = 36;
+/// When the first of them was made; each further one a millisecond later.
+const FIRST_MS: i64 = 1_700_000_000_000;
 /// Byte of a batch from which on its checksum covers it.
 const CHECKED_FROM: usize = 21;
 /// The log that is damaged, and one that is not.
@@ -57,10 +60,19 @@ fn rest(store: &mut Store, disk: &SimDisk, write: bool) -> Vec<StoreEvent> {
     }
 }
 
-/// A node with two logs, and the batches of each.
+/// What a log knows of its producers and leader epochs, in the form of its files.
+type Known = (Vec<u8>, String);
+
+fn known(store: &Store, id: LogId) -> Known {
+    let log = store.log(id).unwrap();
+    (log.producers().snapshot(), log.epochs().to_text())
+}
+
+/// A node with two logs, the batches of each, and what it knows.
 struct Built {
     files: Files,
     batches: [Vec<(Offset, Vec<u8>)>; 2],
+    known: [Known; 2],
 }
 
 impl Built {
@@ -81,12 +93,13 @@ impl Built {
             }
         }
         rest(&mut store, &disk, clean);
+        let known = ids.map(|id| known(&store, id));
         if clean {
             store.close().unwrap();
         }
         drop(store);
         let read = |path: PathBuf| (path.clone(), disk.bytes(&path));
-        Self { files: disk.files().into_iter().map(read).collect(), batches }
+        Self { files: disk.files().into_iter().map(read).collect(), batches, known }
     }
 
     /// The segments of the first log, in order: base offset, content.
@@ -108,20 +121,21 @@ fn append(store: &mut Store, id: LogId, i: usize) -> (Offset, Vec<u8>) {
     let mut builder = BatchBuilder::default();
     for k in 0..=i % 3 {
         let value: Vec<u8> = (0..200 + 40 * (i % 7)).map(|b| (b * 31 + i * 7 + k) as u8).collect();
-        builder.push(1_700_000_000_000 + i as i64, Some(b"k"), Some(&value), &[]);
+        builder.push(FIRST_MS + i as i64, Some(b"k"), Some(&value), &[]);
     }
     let producer = ProducerStamp { id: 5, epoch: 0, sequence: 0, transactional: false };
     let producer = ProducerStamp { sequence: (0..i).map(|i| i as i32 % 3 + 1).sum(), ..producer };
     let mut bytes = builder.build(Codec::None, producer).unwrap().to_vec();
     let header = BatchHeader::parse(&bytes).unwrap();
-    let how = Append { leader_epoch: LeaderEpoch(0), append_time: None };
+    let how = Append { leader_epoch: LeaderEpoch(i as i32 / 10), append_time: None };
     let base = store.append(id, &bytes, &header, how, (Moment(0), WallMs(0))).unwrap().base_offset;
     batch::set_base_offset(&mut bytes, base);
-    batch::set_leader_epoch(&mut bytes, LeaderEpoch(0));
+    batch::set_leader_epoch(&mut bytes, how.leader_epoch);
     (base, bytes)
 }
 
 /// What came of a node whose files are these.
+#[derive(Default)]
 struct Outcome {
     /// Why it did not start.
     refused: Option<String>,
@@ -129,6 +143,10 @@ struct Outcome {
     failures: Vec<String>,
     /// Of each log: batches served from the start, and whether the reader was told of an error.
     served: Vec<(usize, bool)>,
+    /// Of each log that is not fenced.
+    known: Vec<Option<Known>>,
+    /// Batches are found by their times.
+    times: bool,
 }
 
 /// Opens the node twice: the second time sees the same, or less of what was still in memory.
@@ -151,7 +169,7 @@ fn try_open(built: &Built, files: &Files, what: &str) -> Outcome {
 }
 
 fn look(built: &Built, disk: &SimDisk, generation: u64, what: &str) -> Outcome {
-    let mut outcome = Outcome { refused: None, failures: Vec::new(), served: Vec::new() };
+    let mut outcome = Outcome { times: true, ..Outcome::default() };
     let mut store = match open(disk, generation) {
         Ok(store) => store,
         Err(refused) => return Outcome { refused: Some(refused), ..outcome },
@@ -162,6 +180,12 @@ fn look(built: &Built, disk: &SimDisk, generation: u64, what: &str) -> Outcome {
         let Some(id) = store.find(*tp) else { panic!("{what}: the log is gone") };
         let served = read_all(&mut store, disk, (id, batches), &mut events, what);
         outcome.served.push(served);
+        let failed = store.log(id).unwrap().is_failed();
+        outcome.known.push((!failed).then(|| known(&store, id)));
+        // The second time, as it may find damage that readers did not come by.
+        if served == (BATCHES, false) && generation == 3 {
+            outcome.times &= finds_times(&mut store, disk, (id, batches), &mut events);
+        }
     }
     let told = |event: &StoreEvent| match event {
         StoreEvent::Failed { error, .. } => Some(error.to_string()),
@@ -206,6 +230,25 @@ fn read_all(
         }
     }
     (next, false)
+}
+
+/// Whether batches of a log are found by their times, and nothing by a time after them all; a log that
+/// turns out damaged refuses.
+fn finds_times(
+    store: &mut Store,
+    disk: &SimDisk,
+    (id, batches): (LogId, &[(Offset, Vec<u8>)]),
+    events: &mut Vec<StoreEvent>,
+) -> bool {
+    (0..BATCHES).step_by(7).chain([BATCHES]).all(|i| {
+        loop {
+            match store.find_timestamp(id, FIRST_MS + i as i64, Offset(i64::MAX)) {
+                Ok(Find::Ready(found)) => break found.map(|f| f.0) == batches.get(i).map(|b| b.0),
+                Ok(Find::Pending) => events.extend(rest(store, disk, true)),
+                Err(_) => break true,
+            }
+        }
+    })
 }
 
 /// One damage.
@@ -302,6 +345,9 @@ fn check(built: &Built, path: &Path, name: &str, damage: &Damage, clean: bool) {
     let outcome = try_open(built, &files, &what);
     let file = path.file_name().unwrap().to_str().unwrap();
     let is = |suffix: &str| file.ends_with(suffix);
+    // Without a checksum, what is left of a file may look like a whole one.
+    let part = !matches!(damage, Damage::Append(_) | Damage::Missing);
+    let unseen = |suffix: &str| is(suffix) && part && clean;
     if let Some(refused) = &outcome.refused {
         let may = is(".chunk") && !clean || is("checkpoint") || is("generation") || is("metadata");
         assert!(may, "{what}: the node did not start: {refused}");
@@ -319,6 +365,17 @@ fn check(built: &Built, path: &Path, name: &str, damage: &Damage, clean: bool) {
         return;
     }
     assert_eq!(outcome.served[1], (BATCHES, false), "{what}: another log suffers");
+    for (i, (known, before)) in outcome.known.iter().zip(&built.known).enumerate() {
+        // A recovery point has no checksum: one past the end of a log looks like records that are lost.
+        let may_fail = is("recovery-point-offset-checkpoint") || i == 0 && is(".log");
+        assert!(known.is_some() || may_fail, "{what}: log {i} is fenced: {:?}", outcome.failures);
+        let same = known.as_ref().is_none_or(|known| known == before);
+        assert!(
+            same || i == 0 && (is(".log") || unseen("leader-epoch-checkpoint")),
+            "{what}: log {i}: {known:?}, not {before:?}"
+        );
+    }
+    assert!(outcome.times || unseen(".timeindex"), "{what}: batches are not found by their times");
     let lost = served < BATCHES;
     if lost {
         assert!(is(".log"), "{what}: only {served} batches are served: {:?}", outcome.failures);
@@ -381,6 +438,10 @@ fn special(built: &Built) -> Vec<(&'static str, PathBuf, Damage)> {
         if base != last {
             let longer: Vec<u8> = [[0, 0, 0x10, 0, 0, 0, 0x7f, 0]; 3].concat();
             special.push(("longer than its log", path(base, ".index"), Damage::Append(longer)));
+            // Times that rise, at offsets that the segment does not have.
+            let time = |i: u8| [0x10, 0, 0, 0, 0, 0, 0, i, 0, 0, 0x10, i];
+            let longer = [0, 1, 2].map(time).concat();
+            special.push(("longer than its log", path(base, ".timeindex"), Damage::Append(longer)));
             special.push(("missing", path(base, ".index"), Damage::Missing));
             special.push(("missing", path(base, ".timeindex"), Damage::Missing));
         }
