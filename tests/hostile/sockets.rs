@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::net::TcpStream;
 use std::sync::atomic::Ordering;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::common::wire::fetch_request;
 use crate::common::{Wire, until};
@@ -120,10 +120,15 @@ fn two_thousand_idle_connections() {
 fn two_hundred_connections_a_second_opened_and_dropped() {
     let _alone = alone();
     survives(server(&[]), |server, stop| {
+        let (start, mut count) = (Instant::now(), 0);
         while !stop.load(Ordering::Relaxed) {
             drop(socket(server.address(0)));
-            thread::sleep(Duration::from_millis(5));
+            count += 1;
+            let next = start + Duration::from_millis(5) * count;
+            thread::sleep(next.saturating_duration_since(Instant::now()));
         }
+        let rate = f64::from(count) / start.elapsed().as_secs_f64();
+        assert!(rate > 190.0, "only {rate} connections a second");
     });
 }
 
