@@ -21,9 +21,9 @@ pub fn ask(address: &str, request: &str) -> (u16, String) {
     (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
 }
 
-/// Where the server said that it serves metrics.
+/// Where the server said that it serves metrics, the last time that it started.
 pub fn admin(server: &Server) -> String {
     let out = fs::read_to_string(server.place.dir.join("out")).unwrap();
-    let line = out.lines().find(|l| l.starts_with("metrics and health")).expect("a line about it");
+    let line = out.lines().rfind(|l| l.starts_with("metrics and health")).expect("a line about it");
     line.rsplit('/').next().unwrap().to_owned()
 }

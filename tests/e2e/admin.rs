@@ -101,6 +101,53 @@ fn the_metrics_tell_what_clients_did_under_kafkas_names_and_our_own() {
 }
 
 #[test]
+fn journal_cache_memory_and_core_are_told_as_they_were_used() {
+    let mut server = Server::with(&[("node.count", "1"), ("admin.listener", "127.0.0.1:0")]);
+    let mut wire = Wire::connect(server.address(0));
+    wire.create("worked", 1, &[]);
+    let value = "x".repeat(1000);
+    let produce = |wire: &mut Wire| {
+        for _ in 0..20 {
+            assert_eq!(wire.produce("worked", 0, batch(&[&value])).error_code, 0);
+        }
+    };
+    produce(&mut wire);
+    server.signal(libc::SIGTERM);
+    server.start_again();
+    let address = admin(&server);
+    let number = |name: &str| {
+        let page = get(&address, "/metrics").1;
+        let samples = samples(&page);
+        *samples.get(name).unwrap_or_else(|| panic!("{name} in\n{page}"))
+    };
+    let of_node = |name: &str| number(&format!("{name}{{node=\"0\"}}"));
+    let memory = |of: &str| number(&format!("klamm_memory_bytes{{node=\"0\",of=\"{of}\"}}"));
+    // What was written before the start is on disk, what comes after it in memory.
+    let mut wire = Wire::connect(server.address(0));
+    let (misses, hits) = (of_node("klamm_cache_misses_total"), of_node("klamm_cache_hits_total"));
+    assert_eq!(wire.fetch("worked", 0, 0).error_code, 0);
+    assert!(of_node("klamm_cache_misses_total") > misses);
+    let batches = of_node("klamm_journal_batches_total");
+    let commits = of_node("klamm_journal_commits_total");
+    produce(&mut wire);
+    assert_eq!(Some(of_node("klamm_journal_batches_total")), Some(batches + 20.0));
+    // Each batch waited for its commit.
+    assert!(of_node("klamm_journal_commits_total") >= commits + 20.0);
+    assert_eq!(Some(of_node("klamm_journal_pending_bytes")), Some(0.0));
+    wire.create("lazy", 1, &[("flush.messages", "1000")]);
+    assert_eq!(wire.produce("lazy", 0, batch(&[&value])).error_code, 0);
+    assert!(of_node("klamm_journal_pending_bytes") > 1000.0);
+    assert_eq!(wire.fetch("worked", 0, 39).error_code, 0);
+    assert!(of_node("klamm_cache_hits_total") > hits);
+    assert!(memory("cache") >= 20_000.0, "{}", memory("cache"));
+    assert!(memory("requests") > 0.0, "of a connection that is open");
+    assert!(memory("answers") >= 0.0 && memory("sessions") >= 0.0);
+    until(PATIENCE, "a wait for the core", || {
+        (of_node("klamm_run_queue_delay_seconds_total") > 0.0).then_some(())
+    });
+}
+
+#[test]
 fn the_longest_turn_is_named_after_the_step_and_the_request_that_took_long() {
     let server = Server::with(&[("node.count", "1"), ("admin.listener", "127.0.0.1:0")]);
     let address = admin(&server);
