@@ -150,3 +150,99 @@ fn small_files_are_read_or_named_as_damaged() {
         }
     });
 }
+
+/// With a disk of the simulation.
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::base::{Moment, WallMs};
+    use crate::runtime::disk::{BackJob as _, Disk as _, ServantJob as _};
+    use crate::sim::disk::SimDisk;
+    use crate::storage::{Read, Store, StoreConfig};
+    use crate::wire::batch::{self, BatchHeader};
+
+    /// Runs commits and jobs until none is left.
+    fn rest(store: &mut Store, disk: &SimDisk) {
+        let (mut events, mut jobs) = (Vec::new(), Vec::new());
+        loop {
+            let commit = store.commit(Moment(0));
+            store.jobs(&mut jobs);
+            if commit.is_none() && jobs.is_empty() {
+                return;
+            }
+            if let Some(commit) = commit {
+                store.on_commit(commit.run(), Moment(0), &mut events);
+            }
+            for job in jobs.drain(..) {
+                store.on_job(job.run(disk), Moment(0), &mut events);
+            }
+        }
+    }
+
+    /// Opens a store with this segment, and reads what it serves of it: whole batches, each with its checksum,
+    /// one after another. With the end of the log as its `point` the segment is trusted until it is read.
+    fn read_segment(base: Offset, bytes: &[u8], point: Option<Offset>) -> Vec<u8> {
+        let tp = TopicPartition { topic: TopicId([7; 16]), partition: 0 };
+        let (disk, node) = (SimDisk::new(1), Path::new("/node-0"));
+        disk.create_dir_all(&node.join("t-0")).unwrap();
+        let put = |name: &str, bytes: &[u8]| files::write(&disk, &node.join(name), bytes).unwrap();
+        put("t-0/partition.metadata", files::metadata_text(tp.topic).as_bytes());
+        put(&format!("t-0/{:020}.log", base.0), bytes);
+        if let Some(point) = point {
+            put(files::RECOVERY_POINT, format!("0\n1\nt 0 {point}\n").as_bytes());
+            put(files::LOG_START, format!("0\n1\nt 0 {base}\n").as_bytes());
+            put(files::CLEAN_SHUTDOWN, files::CLEAN_SHUTDOWN_TEXT.as_bytes());
+        }
+        let small = StoreConfig {
+            journal_bytes: 2 << 20,
+            journal_chunk_bytes: 512 << 10,
+            commit_bytes_max: 16 << 10,
+            cache_bytes: 1 << 20,
+            ..StoreConfig::new(node.into())
+        };
+        let mut store = Store::open(Arc::new(disk.clone()), small, 1, WallMs(0)).unwrap();
+        let id = store.find(tp).unwrap();
+        let (mut at, mut served) = (store.log(id).unwrap().log_start(), Vec::new());
+        loop {
+            match store.read(id, at, Offset(i64::MAX), 1 << 20, true) {
+                Err(_) => return served,
+                Ok(Read::Pending) => rest(&mut store, &disk),
+                Ok(Read::Ready(read)) if read.bytes == 0 => return served,
+                Ok(Read::Ready(read)) => {
+                    let bytes = read.parts.concat();
+                    let mut left = bytes.len();
+                    for (header, batch) in batch::iter(&bytes) {
+                        assert!(header.base_offset >= at || served.is_empty(), "{at}");
+                        header.check_crc(batch).unwrap();
+                        at = header.next_offset();
+                        left -= batch.len();
+                    }
+                    assert_eq!((left, at), (0, read.next));
+                    served.extend_from_slice(&bytes);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn of_a_damaged_segment_valid_batches_are_served_or_nothing() {
+        let mut valid: Vec<_> = corpus("batches.txt")
+            .into_iter()
+            .filter(|(_, bytes)| BatchHeader::parse_whole(bytes).is_ok())
+            .map(|(_, bytes)| (bytes.clone(), bytes))
+            .collect();
+        let several: Vec<_> = valid.iter().take(6).flat_map(|(bytes, _)| bytes.clone()).collect();
+        valid.push((several.clone(), several));
+        fuzz(&valid, |whole, bytes| {
+            let of = |end| batch::iter(whole).map(|(header, _)| header).nth(end).unwrap();
+            let (base, count) = (of(0).base_offset, batch::iter(whole).count());
+            for point in [None, Some(of(count - 1).next_offset())] {
+                let served = read_segment(base, bytes, point);
+                assert!(served == *whole || bytes != whole, "{point:?}: not all is served");
+            }
+        });
+    }
+}
