@@ -59,6 +59,11 @@ fn start(server: &mut Server) -> Duration {
     began.elapsed()
 }
 
+fn median(mut of: Vec<Duration>) -> Duration {
+    of.sort_unstable();
+    of[of.len() / 2]
+}
+
 #[test]
 #[ignore = "writes 10 GiB; timed, so for a release build on a quiet machine"]
 fn a_start_with_10_gib_takes_under_200_ms_after_a_stop_and_under_2_s_after_a_kill() {
@@ -80,6 +85,5 @@ fn a_start_with_10_gib_takes_under_200_ms_after_a_stop_and_under_2_s_after_a_kil
         clean.push(start(&mut server));
     }
     println!("first acknowledged produce after a clean stop {clean:?}, after a kill {killed:?}");
-    let (clean, killed) = (clean.iter().min().unwrap(), killed.iter().min().unwrap());
-    assert!(*clean < CLEAN && *killed < KILLED, "too slow");
+    assert!(median(clean) < CLEAN && median(killed) < KILLED, "too slow");
 }
