@@ -4,7 +4,8 @@
 //! committer, on the back. `sim::disk` is the other implementation: seeded, with faults.
 //!
 //! Contract of a write: until a sync of the file has returned, any part of it may or may not be
-//! there after a crash, in any order. After a failed write or sync the content is unknown.
+//! there after a crash, in any order. After a failed write or sync the content is unknown, and no later
+//! sync of that open file succeeds: the kernel tells of lost writes once, whoever asks ([`Syncs`]).
 
 use std::io;
 use std::path::Path;
@@ -58,6 +59,30 @@ pub trait DiskFile: Send + Sync {
     fn sync(&self) -> io::Result<()>;
     /// Cuts or extends (with zeros).
     fn set_size(&self, size: u64) -> io::Result<()>;
+}
+
+/// The syncs of an open file that several threads use: one at a time, up to the first that fails.
+///
+/// The back and the committer write and sync the same segment. Were the failure told to the back alone, a
+/// sync of the committer just after it would say that all is well, also of what is lost.
+#[allow(clippy::disallowed_types, reason = "the kernel's state of a file, which threads share")]
+#[derive(Debug, Default)]
+pub struct Syncs(std::sync::Mutex<bool>);
+
+impl Syncs {
+    /// Runs `sync` if none has failed.
+    ///
+    /// # Errors
+    /// That of `sync`; or that one has failed before.
+    pub fn run(&self, sync: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        let mut failed = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if *failed {
+            return Err(io::Error::other("a sync of it failed before"));
+        }
+        let synced = sync();
+        *failed = synced.is_err();
+        synced
+    }
 }
 
 /// A read that the back may run on its own ring instead of by [`DiskFile::read_at`].

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::base::BLOCK_BYTES;
-use crate::runtime::disk::{Access, Disk, DiskFile};
+use crate::runtime::disk::{Access, Disk, DiskFile, Syncs};
 
 /// The file system of the machine.
 #[derive(Debug, Clone, Copy, Default)]
@@ -31,7 +31,7 @@ impl Disk for Files {
             Err(e) if e.raw_os_error() == Some(libc::EINVAL) => plain.open(path)?,
             opened => opened?,
         };
-        Ok(Arc::new(OpenFile(file)))
+        Ok(Arc::new(OpenFile(file, Syncs::default())))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
@@ -77,7 +77,7 @@ fn missing_is_fine(removed: io::Result<()>) -> io::Result<()> {
     }
 }
 
-struct OpenFile(File);
+struct OpenFile(File, Syncs);
 
 impl DiskFile for OpenFile {
     fn size(&self) -> io::Result<u64> {
@@ -107,7 +107,7 @@ impl DiskFile for OpenFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.1.run(|| self.0.sync_data())
     }
 
     fn set_size(&self, size: u64) -> io::Result<()> {

@@ -18,7 +18,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use crate::base::BLOCK_BYTES;
-use crate::runtime::disk::{Access, Disk, DiskFile};
+use crate::runtime::disk::{Access, Disk, DiskFile, Syncs};
 use crate::sim::Rng;
 
 #[allow(clippy::disallowed_types, reason = "`Disk` is shared between threads by its contract")]
@@ -341,7 +341,8 @@ impl Disk for SimDisk {
             Ok::<_, io::Error>((node, s.life))
         })?;
         let (disk, path, direct) = (self.clone(), path.to_owned(), access == Access::Direct);
-        Ok(Arc::new(SimFile { disk, path, node, life, direct }))
+        let syncs = Syncs::default();
+        Ok(Arc::new(SimFile { disk, path, node, life, direct, syncs }))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
@@ -418,6 +419,7 @@ struct SimFile {
     node: usize,
     life: u64,
     direct: bool,
+    syncs: Syncs,
 }
 
 impl SimFile {
@@ -484,13 +486,15 @@ impl DiskFile for SimFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.with(|file, rng, faults| {
-            if rng.chance(faults.sync) {
-                file.sync_some(rng, 50);
-                return Err(eio("a sync failed"));
-            }
-            file.sync();
-            Ok(())
+        self.syncs.run(|| {
+            self.with(|file, rng, faults| {
+                if rng.chance(faults.sync) {
+                    file.sync_some(rng, 50);
+                    return Err(eio("a sync failed"));
+                }
+                file.sync();
+                Ok(())
+            })
         })
     }
 

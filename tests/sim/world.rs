@@ -359,6 +359,9 @@ impl World {
         let now = self.now;
         if self.commit.is_none() {
             self.commit = self.store().commit(now);
+            let mut events = Vec::new();
+            self.store().take_events(&mut events);
+            self.on_events(events);
         }
     }
 
