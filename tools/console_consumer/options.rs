@@ -158,10 +158,10 @@ impl Options {
 
     /// The group, wherever it is named.
     fn group(&self, file: &Properties, given: &Properties) -> Outcome<Option<String>> {
-        let named = [self.group.as_deref(), file.get("group.id"), given.get("group.id")];
         if self.flag_names_group {
             return Ok(self.group.clone());
         }
+        let named = [self.group.as_deref(), file.get("group.id"), given.get("group.id")];
         let named: BTreeSet<&str> = named.into_iter().flatten().collect();
         if named.len() > 1 {
             let quoted: Vec<_> = named.iter().map(|group| format!("'{group}'")).collect();
