@@ -128,3 +128,17 @@ pub trait ServantJob: Send + Sized + 'static {
     /// Does the work.
     fn run(self) -> Self::Done;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sync_that_fails_is_the_last_that_may_succeed() {
+        let syncs = Syncs::default();
+        assert!(syncs.run(|| Ok(())).is_ok());
+        let full = syncs.run(|| Err(io::ErrorKind::StorageFull.into())).unwrap_err();
+        assert_eq!(full.kind(), io::ErrorKind::StorageFull);
+        assert!(syncs.run(|| Ok(())).is_err());
+    }
+}
