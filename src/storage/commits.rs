@@ -351,7 +351,8 @@ fn plan(id: LogId, log: &mut Log, writer: &mut Writer, bounds: Bounds) -> Plan {
     while fits && next < log.segments.len() {
         let segment = &log.segments[next];
         let (lo, hi) = (from.max(segment.at), segment.end().min(goal.0));
-        let direct = hi.saturating_sub(lo) >= bounds.direct_bytes_min && !log.stuck;
+        let direct =
+            hi.saturating_sub(lo) >= bounds.direct_bytes_min && !log.stuck && !log.disk.no_room;
         if direct && segment.file.is_none() {
             log.disk.want_file = Some(segment.base);
             break;

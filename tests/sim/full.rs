@@ -195,11 +195,14 @@ fn a_journal_that_is_full_of_what_cannot_be_written_stops_the_node_and_a_restart
 #[test]
 fn a_full_file_system_holds_no_log_up_while_the_journal_has_room_and_all_go_on_once_there_is_more()
 {
-    let mut node = Node::new(config(16));
+    let mut node = Node::new(StoreConfig { commit_bytes_max: 40 << 10, ..config(32) });
     assert!(node.produce(0, 2_000) && node.produce(1, 2_000));
     node.disk.set_full(Some(Path::new("/node-0")));
-    for i in 0..10 {
-        assert!(node.produce(i % 2, 200), "{i}: {:?}", node.failures);
+    // The last ones are as large as goes to segments directly while there is room.
+    for (i, size) in [2_000, 2_000, 2_000, 9_000].into_iter().enumerate() {
+        for log in 0..2 {
+            assert!(node.produce(log, size), "{i}: {:?}", node.failures);
+        }
     }
     for _ in 0..100 {
         node.rest();
