@@ -117,19 +117,19 @@ impl NodeMetrics {
         }
     }
 
-    /// An answer with these error codes left, or a request without one is done: so long after the request
-    /// came, and so long since its turn began.
+    /// An answer with these error codes left, or a request without one is done: when the request came,
+    /// when the turn of its answer began, and when it ended.
     pub fn on_answered(
         &mut self,
         key: i16,
-        (total, turn): (Duration, Duration),
+        (came, began, end): (Moment, Moment, Moment),
         errors: &[(i16, u32)],
     ) {
         let slot = usize::try_from(key).ok().and_then(|k| self.requests.get_mut(k));
         if let Some(requests) = slot.and_then(Option::as_mut) {
-            requests.total.record(total);
-            requests.remote.record(total.saturating_sub(turn));
-            requests.local.record(total.min(turn));
+            requests.total.record_between(came, end);
+            requests.remote.record_between(came, began);
+            requests.local.record_between(began, end);
             requests.add_errors(errors);
         }
     }
@@ -290,7 +290,7 @@ mod tests {
         let mut m = NodeMetrics::default();
         for (key, version) in [(1, 12), (1, 12), (1, 4), (-1, 0), (i16::MAX, 0), (3, i16::MAX)] {
             m.on_request(key, version, 10);
-            let times = (Duration::from_millis(5), Duration::from_millis(1));
+            let times = (Moment(1_000_000), Moment(5_000_000), Moment(6_000_000));
             m.on_answered(key, times, &[(key, 1), (6, 2)]);
         }
         let seen: Vec<_> =

@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use crate::base::Moment;
+
 /// Width of the first buckets, as a power of two of nanoseconds.
 const UNIT_SHIFT: u32 = 8;
 const PER_DOUBLING: usize = 4;
@@ -51,6 +53,11 @@ impl Histogram {
     /// Counts one.
     pub fn record(&mut self, time: Duration) {
         self.add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    /// Counts one from `from` to `to`.
+    pub fn record_between(&mut self, from: Moment, to: Moment) {
+        self.add(to.0.saturating_sub(from.0));
     }
 
     fn add(&mut self, ns: u64) {

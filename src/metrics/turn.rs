@@ -177,7 +177,7 @@ impl StepTotals {
     pub fn add(&mut self, turn: &Turn, end: Moment) {
         self.last = (end, turn.steps.at);
         self.first.get_or_insert(self.last);
-        for (total, took) in self.took.iter_mut().zip(turn.steps.took) {
+        for (total, took) in self.took.iter_mut().zip(&turn.steps.took) {
             *total += took;
         }
         if turn.took > Self::SLOW {

@@ -271,7 +271,7 @@ impl Node {
         for request in self.served.drain(..) {
             self.shard.metrics.on_answered(
                 request.key,
-                (end.since(request.came), self.work.took),
+                (request.came, self.shard.now, end),
                 request.errors.all(),
             );
         }

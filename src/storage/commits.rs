@@ -242,7 +242,7 @@ impl Store {
         self.metrics.commits += 1;
         self.metrics.commit_bytes += bytes as u64;
         self.metrics.journal_bytes += commit.writer.padded_len() as u64;
-        self.metrics.commit_time.record(now.since(commit.started));
+        self.metrics.commit_time.record_between(commit.started, now);
         self.metrics.commit_began = None;
         self.writer = Some(commit.writer);
         out.append(&mut self.events);
