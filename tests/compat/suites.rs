@@ -165,6 +165,10 @@ fn the_rdkafka_crates_tests_pass_but_for_those_that_are_listed() {
     let mut lines: Vec<_> = log.lines().filter_map(line).collect();
     // Of two tests of one name the one that failed counts.
     lines.sort_by(|(_, a), (_, b)| b.cmp(a));
+    let said: Vec<_> = log.lines().collect();
+    for why in said.windows(2).filter(|pair| pair[0].contains(" panicked at ")) {
+        println!("{}", why.join(" "));
+    }
     let results: Results = lines.into_iter().collect();
     hold_whole(&results, "rdkafka.tsv", |passed, all| {
         format!("of the rdkafka crate ({passed} of {all}, and one that is left out")
