@@ -171,7 +171,7 @@ pub struct StepTotals {
 
 impl StepTotals {
     /// Of a step that takes longer on the clock, turns are counted.
-    pub const SLOW: Duration = Duration::from_micros(100);
+    const SLOW: Duration = Duration::from_micros(100);
 
     /// A turn ended.
     pub fn add(&mut self, turn: &Turn, end: Moment) {
@@ -182,8 +182,8 @@ impl StepTotals {
         }
         if turn.took > Self::SLOW {
             let limit = Self::SLOW.as_secs_f64() / self.tick_s();
-            for (slow, took) in self.slow.iter_mut().zip(turn.steps.took) {
-                *slow += u64::from(took as f64 > limit);
+            for (slow, took) in self.slow.iter_mut().zip(&turn.steps.took) {
+                *slow += u64::from(*took as f64 > limit);
             }
         }
     }
@@ -195,7 +195,7 @@ impl StepTotals {
 
     fn tick_s(&self) -> f64 {
         let (at, ticks) = self.first.unwrap_or_default();
-        self.last.0.since(at).as_secs_f64() / (self.last.1 - ticks).max(1) as f64
+        self.last.0.since(at).as_secs_f64() / self.last.1.saturating_sub(ticks).max(1) as f64
     }
 }
 

@@ -145,7 +145,7 @@ impl Store {
         self.start_checkpoint(now);
     }
 
-    fn on_write(
+    pub(super) fn on_write(
         &mut self,
         id: LogId,
         work: WriteWork,

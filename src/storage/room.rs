@@ -71,11 +71,10 @@ impl Store {
     ) {
         let Some(log) = self.logs[id.0 as usize].as_deref_mut() else { return };
         if !log.fits_a_repeat(log.progress.journaled, &self.config) {
-            (log.disk.writing, log.disk.writing_upto) = (false, 0);
-            return self.stick(id, error, out);
+            return self.on_write(id, *work, Err(error), out);
         }
         log.disk.no_room = true;
-        if log.segments.iter().any(|s| s.base == work.segment) {
+        if log.segment_from(work.segment).is_some() {
             self.remove_files(id);
         }
         self.room.writes.push((id, work));

@@ -48,3 +48,9 @@ impl Chance {
         (z ^ (z >> 31)) % end
     }
 }
+
+/// The one in the middle.
+pub fn median(mut of: Vec<Duration>) -> Duration {
+    of.sort_unstable();
+    of[of.len() / 2]
+}

@@ -53,7 +53,7 @@ fn fill_and_free(kind: crate::volume::Kind) {
     let small = wire.produce("small", 0, batch(&["still here"]));
     assert_eq!((small.error_code, small.base_offset), (0, 4), "{}", server.log());
     assert_eq!(wire.fetch("small", 0, 0).high_watermark, 5);
-    // A checkpoint has to write that to its segment: that partition ends, the others do not.
+    // Until it has more than can wait: that partition ends, the others do not.
     let mut in_journal = 5;
     let refused = (0..400).find_map(|_| {
         let code = wire.produce("small", 0, batch(&[&"x".repeat(100_000)])).error_code;

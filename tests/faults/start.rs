@@ -9,7 +9,7 @@ use klamm::wire::messages::ProduceRequest;
 use klamm::wire::record::ProducerStamp;
 
 use crate::common::wire::{One as _, batch, batch_of, produce_request};
-use crate::common::{Server, Wire};
+use crate::common::{Server, Wire, median};
 use crate::number;
 
 const PARTITIONS: i32 = 16;
@@ -57,11 +57,6 @@ fn start(server: &mut Server) -> Duration {
     let produced = wire.produce("much", 3, batch(&["the first"]));
     assert_eq!(produced.error_code, 0);
     began.elapsed()
-}
-
-fn median(mut of: Vec<Duration>) -> Duration {
-    of.sort_unstable();
-    of[of.len() / 2]
 }
 
 #[test]

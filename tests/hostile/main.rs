@@ -25,7 +25,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::wire::batch;
-use common::{Server, Wire};
+use common::{Server, Wire, median};
 use klamm::runtime::cpu;
 
 const MIB: u64 = 1 << 20;
@@ -125,11 +125,6 @@ impl Bystander {
 /// Whether this is `make hostile`.
 fn compares() -> bool {
     std::env::var_os("HOSTILE_COMPARES").is_some()
-}
-
-fn median(mut of: Vec<Duration>) -> Duration {
-    of.sort_unstable();
-    of[of.len() / 2]
 }
 
 /// Runs `attack` in every second window. It gets the server and a mark that says when to end, and
